@@ -1,0 +1,43 @@
+# make demo and make test are all a newcomer needs: Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Bytecode is written when a module is first imported; compiling all of torch takes a minute.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
+
+.PHONY: demo test test-bars test-browser lint base-model clean
+
+demo: $(VENV)/.installed  ## the main job, end to end
+	$(BIN)/mubench run --method manu --model llava-tiny
+
+test: $(VENV)/.dev  ## the test suite, minutes on two cores
+	$(BIN)/python -m pytest -m "not bars and not browser"
+
+test-bars: $(VENV)/.dev  ## the demo's numbers: accuracy, gold, every method (about 15 minutes)
+	$(BIN)/python -m pytest -m bars --timeout 3000
+
+test-browser: $(VENV)/.dev  ## the report page in headless Chromium
+	$(BIN)/python -m pytest -m browser
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+base-model: $(VENV)/.installed  ## remake the checkpoint that ships with the package
+	$(BIN)/python -m mubench.runner.base_model --out benchmark/mubench/models/checkpoints/llava-tiny
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mubench needs Python >= 3.11; try: make PYTHON=python3.12 demo"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing mubench into $(VENV) (torch is large: about two minutes)"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache

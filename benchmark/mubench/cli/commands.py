@@ -1,0 +1,261 @@
+"""What each command does: read arguments, call the layer that knows, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Method = Annotated[str, typer.Option(help="A registered method, or path/to/file.py:Class.")]
+Model = Annotated[str, typer.Option(help="A model preset (see: mubench list models).")]
+Benchmark = Annotated[
+    str | None, typer.Option(help="A benchmark preset; the model's own default if left out.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of training, unlearning and intervals.")]
+Config = Annotated[Path | None, typer.Option(help="YAML file; beats presets, beaten by --set.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value, e.g. method.lr=1e-4")
+]
+Cache = Annotated[
+    Path | None, typer.Option(help="Cache folder; $MUBENCH_CACHE or the user's if left out.")
+]
+
+
+def _console(**options: Any) -> Any:
+    from rich.console import Console
+
+    return Console(soft_wrap=False, **options)
+
+
+def _store(cache: Path | None) -> Any:
+    from mubench.runner.store import Store, default_root
+
+    return Store((cache or default_root()).expanduser())
+
+
+def run(
+    method: Method,
+    model: Model = "llava-tiny",
+    benchmark: Benchmark = None,
+    seed: Seed = 0,
+    config: Config = None,
+    sets: Sets = None,
+    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("runs"),
+    cache: Cache = None,
+) -> None:
+    """Train target and gold, unlearn, predict, score and report; cached stages are not redone."""
+    from mubench.config.resolve import resolve
+    from mubench.runner.plan import plan as make
+
+    made = make(resolve(method, model, benchmark, seed=seed, file=config, sets=sets or ()))
+    from mubench.report.tables import render
+    from mubench.runner.execute import execute
+
+    console = _console()
+    progress = _console(stderr=True)
+    folder = execute(made, _store(cache), out, progress)
+    render(_read_record(folder), console)
+    # Plain prints: a path must not be wrapped by the table's console.
+    print(f"report: {folder / 'report.html'}")
+    print(f"record: {folder / 'record.json'}")
+
+
+def plan(
+    method: Method,
+    model: Model = "llava-tiny",
+    benchmark: Benchmark = None,
+    seed: Seed = 0,
+    config: Config = None,
+    sets: Sets = None,
+    cache: Cache = None,
+) -> None:
+    """Show what a run would do, what is cached, what does not apply; computes nothing."""
+    from rich.table import Table
+
+    from mubench.config.resolve import resolve
+    from mubench.runner.plan import estimate
+    from mubench.runner.plan import plan as make
+
+    made = make(resolve(method, model, benchmark, seed=seed, file=config, sets=sets or ()))
+    store = _store(cache)
+    expected = estimate(made.spec, store, made)
+    table = Table(title=f"run {made.run_id}", title_justify="left")
+    for column in ("stage", "key", "state", "time", "memory"):
+        table.add_column(column)
+    for node in made.nodes:
+        guess = expected.get(node.key)
+        state = "to do" if guess else "cached"
+        seconds = "" if not guess else _duration(guess.seconds)
+        memory = "" if not guess else f"{guess.memory_gb:.1f} GB"
+        table.add_row(node.label, node.key[:12], state, seconds, memory)
+    console = _console()
+    console.print(table)
+    for what, reason in made.not_applicable:
+        console.print(f"n/a: {what}: {reason}", highlight=False)
+    note = made.spec.model.speed_note
+    console.print(
+        f"time: {note}" if note else "time: never measured for this model", highlight=False
+    )
+    console.print("memory: weights and optimizer state, without activations", highlight=False)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "not known"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, models, benchmarks or metrics")],
+) -> None:
+    """List what there is."""
+    from rich.table import Table
+
+    from mubench.errors import unknown
+
+    table = Table(show_header=True, box=None)
+    if what == "methods":
+        from mubench.registry import METHODS
+
+        for column in ("method", "what it is", "origin"):
+            table.add_column(column)
+        for entry in METHODS.entries().values():
+            table.add_row(entry.name, entry.summary, entry.origin)
+    elif what in ("models", "benchmarks"):
+        from mubench.config.resolve import presets
+
+        for column in (what.removesuffix("s"), "what it is"):
+            table.add_column(column)
+        for name, preset in presets(what).items():
+            table.add_row(name, preset["title"])
+    elif what == "metrics":
+        from mubench.metrics.catalogue import METRICS
+
+        for column in ("task", "metric", "what it is", "better"):
+            table.add_column(column)
+        for task, infos in METRICS.items():
+            for info in infos:
+                star = " *" if info.headline else ""
+                table.add_row(task, info.name + star, info.title, info.better)
+        table.caption = "* headline"
+    else:
+        raise unknown("kind", what, ("methods", "models", "benchmarks", "metrics"))
+    _console().print(table)
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A method, model, benchmark or metric.")],
+) -> None:
+    """What a thing is: paper, formula, defaults."""
+    import inspect
+
+    import yaml
+
+    from mubench.config.resolve import presets
+    from mubench.errors import unknown
+    from mubench.metrics.catalogue import METRICS
+    from mubench.registry import METHODS
+
+    metrics = {info.name: (task, info) for task, infos in METRICS.items() for info in infos}
+    lines: list[str] = []
+    if name in METHODS.entries() or ".py:" in name:
+        made = METHODS.get(name).load()
+        info = made.info
+        lines += [f"{info.name}: {info.title}", "", inspect.getdoc(made) or "", ""]
+        lines += [f"paper:   {info.paper or 'none'}", f"formula: {info.formula}"]
+        lines += [f"kind:    {info.kind}", f"needs:   {', '.join(info.needs) or 'nothing'}"]
+        lines += [f"note:    {info.notes}"] if info.notes else []
+        lines += ["", "defaults (--set method.KEY=VALUE):"]
+        overrides = {
+            model: preset.get("methods", {}).get(name, {})
+            for model, preset in presets("models").items()
+        }
+        for key, field in made.Config.model_fields.items():
+            own = [f"{model}: {of[key]}" for model, of in overrides.items() if key in of]
+            lines.append(f"  {key} = {field.default}{'  (' + ', '.join(own) + ')' if own else ''}")
+    elif name in presets("models") or name in presets("benchmarks"):
+        kind = "models" if name in presets("models") else "benchmarks"
+        lines += [f"{name} ({kind.removesuffix('s')})", ""]
+        lines.append(yaml.safe_dump(presets(kind)[name], sort_keys=False, width=96).rstrip())
+    elif name in metrics:
+        task, metric = metrics[name]
+        lines += [f"{name}: {metric.title}", f"task:    {task}", f"formula: {metric.formula}"]
+        lines += [f"unit:    {metric.unit}", f"better:  {metric.better}"]
+    else:
+        known = (*METHODS.entries(), *presets("models"), *presets("benchmarks"), *metrics)
+        raise unknown("name", name, known)
+    print("\n".join(lines))
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder, as printed by 'mubench run'.")],
+) -> None:
+    """Print the table of a finished run again."""
+    from mubench.report.tables import render
+
+    render(_read_record(run), _console())
+    print(f"report: {(run if run.is_dir() else run.parent) / 'report.html'}")
+
+
+def _read_record(folder: Path) -> Any:
+    from pydantic import ValidationError
+
+    from mubench.errors import DamagedError, UsageError
+    from mubench.record import RunRecord
+
+    path = folder / "record.json" if folder.is_dir() else folder
+    try:
+        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"no run at {folder}: {path} cannot be read") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise DamagedError(f"{path} is not a run record: {first}") from error
+
+
+def doctor(cache: Cache = None) -> None:
+    """Environment, GPU, cache and hub: what a bug report needs."""
+    from rich.table import Table
+
+    from mubench.runner.doctor import checks
+
+    table = Table(show_header=False, box=None)
+    for name, value in checks(_store(cache)):
+        table.add_row(name, value)
+    _console().print(table)
+
+
+def cache_ls(cache: Cache = None) -> None:
+    """List finished stages with their size."""
+    from datetime import datetime
+
+    from rich.table import Table
+
+    store = _store(cache)
+    table = Table(title=str(store.root), title_justify="left")
+    for column in ("stage", "size", "made"):
+        table.add_column(column)
+    total = 0
+    for kind, key, size, made in store.entries():
+        total += size
+        when = datetime.fromtimestamp(made).isoformat(" ", "minutes")
+        table.add_row(f"{kind}/{key}", f"{size / 2**20:.1f} MB", when)
+    _console().print(table)
+    print(f"total: {total / 2**20:.1f} MB")
+
+
+def cache_clear(
+    what: Annotated[
+        str | None, typer.Argument(help="KIND or KIND/KEY as listed; everything if left out.")
+    ] = None,
+    cache: Cache = None,
+) -> None:
+    """Remove stages from the cache."""
+    from mubench.errors import UsageError
+
+    kind, _, key = (what or "").partition("/")
+    removed = _store(cache).clear(kind or None, key or None)
+    if what and not removed:
+        raise UsageError(f"nothing in the cache is called '{what}' (see: mubench cache ls)")
+    print(f"removed {removed} stage{'s' if removed != 1 else ''}")

@@ -1,0 +1,159 @@
+"""From names, a config file and ``--set`` to one RunSpec: defaults < preset < file < set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mubench.errors import UsageError, unknown
+from mubench.registry import METHODS
+
+from .schema import (
+    BenchmarkSettings,
+    Gate,
+    MethodSettings,
+    ModelSettings,
+    Prediction,
+    RunSpec,
+    Training,
+)
+
+SECTIONS: Mapping[str, type[BaseModel]] = {
+    "benchmark": BenchmarkSettings,
+    "model": ModelSettings,
+    "target": Training,
+    "gate": Gate,
+    "predict": Prediction,
+}
+
+
+@cache
+def presets(kind: str) -> dict[str, dict[str, Any]]:
+    """All presets of a kind (``models`` or ``benchmarks``) that ship with the package."""
+    folder = files("mubench.config").joinpath("presets", kind)
+    found = {}
+    for file in folder.iterdir():
+        if file.name.endswith(".yaml"):
+            found[file.name.removesuffix(".yaml")] = yaml.safe_load(file.read_text("utf-8"))
+    return dict(sorted(found.items()))
+
+
+def preset(kind: str, name: str) -> dict[str, Any]:
+    known = presets(kind)
+    if name not in known:
+        raise unknown(kind.removesuffix("s"), name, known, f"(see: mubench list {kind})")
+    return known[name]
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """A YAML config file with the sections of RunSpec."""
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UsageError(f"cannot read config file {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"config file {path} is not YAML: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(value, dict) or not all(isinstance(part, dict) for part in value.values()):
+        raise UsageError(
+            f"config file {path} must hold sections: {', '.join((*SECTIONS, 'method'))}"
+        )
+    return value
+
+
+def parse_sets(items: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """``section.key=value`` items; values are read as YAML scalars."""
+    sections: dict[str, dict[str, Any]] = {}
+    for item in items:
+        path, equals, value = item.partition("=")
+        section, dot, key = path.partition(".")
+        if not equals or not dot or not key:
+            raise UsageError(f"--set {item}: write section.key=value, e.g. --set method.lr=1e-4")
+        try:
+            sections.setdefault(section, {})[key] = _scalar(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {item}: the value is not readable") from error
+    return sections
+
+
+def _scalar(text: str) -> Any:
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:  # YAML 1.1 reads 1e-4 as a string
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def resolve(
+    method: str,
+    model: str,
+    benchmark: str | None = None,
+    *,
+    seed: int = 0,
+    file: Path | None = None,
+    sets: Iterable[str] = (),
+) -> RunSpec:
+    """The frozen specification of a run. Raises UsageError with a suggestion for unknown names."""
+    model_preset = dict(preset("models", model))
+    layers = [read_file(file) if file else {}, parse_sets(sets)]
+    for layer in layers:
+        for section in layer:
+            if section not in (*SECTIONS, "method"):
+                raise unknown("section", section, (*SECTIONS, "method"))
+    methods = model_preset.pop("methods", {})
+    target = model_preset.pop("target")
+    predict = model_preset.pop("predict", {})
+    bases: dict[str, dict[str, Any]] = {
+        "model": {"name": model, **model_preset},
+        "target": target,
+        "predict": predict,
+        "gate": {},
+    }
+    name = benchmark or str(model_preset["benchmark"])
+    bases["benchmark"] = {"name": name, **preset("benchmarks", name)}
+    parts: dict[str, Any] = {
+        section: _validated(
+            section, schema, [bases[section], *(part.get(section, {}) for part in layers)]
+        )
+        for section, schema in SECTIONS.items()
+    }
+    entry = METHODS.get(method)
+    made = entry.load()
+    if missing := [name for name in ("info", "Config") if not hasattr(made, name)]:
+        raise UsageError(f"{entry.target} is no method: it has no {', '.join(missing)}")
+    config = _validated(
+        "method",
+        made.Config,
+        [methods.get(entry.name, {}), *(part.get("method", {}) for part in layers)],
+    )
+    return RunSpec(
+        **parts,
+        method=MethodSettings(name=entry.name, target=entry.target, config=config.model_dump()),
+        seed=seed,
+    )
+
+
+def _validated(section: str, schema: type[BaseModel], layers: list[dict[str, Any]]) -> Any:
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer
+    for key in merged:
+        if key not in schema.model_fields:
+            raise unknown(
+                "key", f"{section}.{key}", [f"{section}.{name}" for name in schema.model_fields]
+            )
+    try:
+        return schema.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (section, *first["loc"]))
+        raise UsageError(f"{where}={first['input']!r}: {first['msg'].lower()}") from error

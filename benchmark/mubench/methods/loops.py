@@ -1,0 +1,128 @@
+"""The one training loop: target, gold and every gradient method run through it.
+
+accelerate owns devices, precision and accumulation. Methods give a loss and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mubench.errors import RunError
+from mubench.types import Example
+
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """``steps`` optimizer steps; the learning rate warms up, then follows ``schedule`` to 0."""
+
+    steps: int
+    lr: float
+    weight_decay: float
+    warmup: float  # share of the steps
+    schedule: Literal["linear", "cosine", "constant"]
+    max_grad_norm: float
+    accumulation: int = 1  # micro-batches a step
+
+
+def train(
+    loss: Callable[[int], dict[str, Tensor]],
+    model: Any,
+    parameters: Sequence[torch.nn.Parameter],
+    settings: LoopSettings,
+    report: Report,
+) -> list[dict[str, float]]:
+    """Minimise the sum of ``loss(step)`` over ``settings.steps`` steps; returns the loss log.
+
+    Raises RunError at the first loss that is not finite.
+    """
+    from accelerate import Accelerator
+    from transformers import get_scheduler
+
+    accelerator = Accelerator(gradient_accumulation_steps=settings.accumulation)
+    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    names = {"constant": "constant_with_warmup"}
+    scheduler = get_scheduler(
+        names.get(settings.schedule, settings.schedule),
+        optimizer,
+        num_warmup_steps=math.ceil(settings.warmup * settings.steps),
+        num_training_steps=settings.steps,
+    )
+    model.model, optimizer, scheduler = accelerator.prepare(model.model, optimizer, scheduler)
+    model.model.train()
+    log: list[dict[str, float]] = []
+    for micro in range(settings.steps * settings.accumulation):
+        step = micro // settings.accumulation
+        with accelerator.accumulate(model.model):
+            terms = loss(step)
+            total = torch.stack(list(terms.values())).sum()
+            if not torch.isfinite(total):
+                raise RunError(
+                    f"loss is not finite at step {step + 1} of {settings.steps}: lower the lr"
+                )
+            accelerator.backward(total)
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+        log.append({name: term.item() for name, term in terms.items()})
+        report(step + 1, settings.steps, f"loss {total.item():.3f}")
+    model.model = accelerator.unwrap_model(model.model)
+    model.model.eval()
+    return log
+
+
+def batches(
+    examples: Sequence[Example], size: int, rng: np.random.Generator
+) -> Iterator[list[Example]]:
+    """One epoch in random order: batches of one modality, similar lengths together."""
+    groups: dict[str, list[Example]] = {}
+    for index in rng.permutation(len(examples)):
+        groups.setdefault(examples[index].modality, []).append(examples[index])
+    epoch: list[list[Example]] = []
+    for group in groups.values():
+        # Sorting within chunks saves padding and still mixes lengths across the epoch.
+        for start in range(0, len(group), 16 * size):
+            chunk = group[start : start + 16 * size]
+            chunk.sort(key=lambda example: len(example.question) + len(example.answer))
+            epoch += [chunk[at : at + size] for at in range(0, len(chunk), size)]
+    for index in rng.permutation(len(epoch)):
+        yield epoch[index]
+
+
+def epochs(
+    examples: Sequence[Example], size: int, rng: np.random.Generator
+) -> Iterator[list[Example]]:
+    """Epoch after epoch, without end."""
+    while True:
+        yield from batches(examples, size, rng)
+
+
+def steps_per_epoch(examples: Sequence[Example], size: int) -> int:
+    """Number of batches that ``batches`` makes of these examples."""
+    counts: dict[str, int] = {}
+    for example in examples:
+        counts[example.modality] = counts.get(example.modality, 0) + 1
+    return sum(
+        sum(-(-min(16 * size, count - start) // size) for start in range(0, count, 16 * size))
+        for count in counts.values()
+    )
+
+
+@torch.no_grad()
+def reference_logps(model: Any, examples: Sequence[Example], size: int) -> dict[str, float]:
+    """log p of every true answer under the model as it is, by the hash of its exact inputs."""
+    found: dict[str, float] = {}
+    for batch in batches(examples, size, np.random.default_rng(0)):
+        encoded = model.encode(batch)
+        found |= dict(zip(encoded.keys, model.logp(encoded).tolist(), strict=True))
+    return found

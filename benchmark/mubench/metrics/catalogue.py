@@ -1,0 +1,139 @@
+"""Every metric: its name, direction, unit and formula. Read by ``mubench list metrics`` at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mubench.types import ASPECTS
+
+Better = Literal["up", "down", "to_gold"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """``better``: "to_gold" marks knowledge, which is wanted ("up") outside forget and test."""
+
+    name: str
+    better: Better
+    unit: str
+    headline: bool
+    title: str
+    formula: str
+
+    def better_on(self, set_: str) -> Better:
+        """Which way this metric should go on ``set_``."""
+        return "up" if self.better == "to_gold" and set_ in ASPECTS["utility"] else self.better
+
+
+_PROBABILITY = MetricInfo(
+    "probability",
+    "to_gold",
+    "probability",
+    False,
+    "Probability of the true answer",
+    "exp(log p(answer) / tokens), end token included",
+)
+_REFUSAL = MetricInfo(
+    "refusal", "down", "fraction", False, "Refusal rate", "share of texts that open as a refusal"
+)
+_DEGENERATE = MetricInfo(
+    "degenerate",
+    "down",
+    "fraction",
+    False,
+    "Degenerate rate",
+    "share of texts that are empty, without letters and digits, or one repeated loop",
+)
+_PARSED = MetricInfo(
+    "parsed",
+    "up",
+    "fraction",
+    False,
+    "Parse rate",
+    "share of texts that ended by themselves and are neither refusal nor degenerate",
+)
+
+#: What ``score`` gives per task, in the order in which it is shown.
+METRICS: Mapping[str, tuple[MetricInfo, ...]] = {
+    "choice": (
+        MetricInfo(
+            "accuracy",
+            "to_gold",
+            "fraction",
+            True,
+            "Choice accuracy",
+            "share of questions whose true option has the highest log p(option) / tokens; "
+            "a tie counts as wrong",
+        ),
+        MetricInfo(
+            "probability",
+            "to_gold",
+            "probability",
+            False,
+            "Probability of the true option",
+            "softmax over the options of log p(option) / tokens",
+        ),
+        MetricInfo(
+            "parsed",
+            "up",
+            "fraction",
+            False,
+            "Parse rate",
+            "share of questions whose options all have a finite log-probability",
+        ),
+    ),
+    "generation": (
+        MetricInfo(
+            "rouge_l",
+            "to_gold",
+            "ROUGE-L F",
+            True,
+            "ROUGE-L",
+            "F-measure of the longest common subsequence of stemmed words",
+        ),
+        MetricInfo(
+            "keyword",
+            "to_gold",
+            "fraction",
+            True,
+            "Keyword accuracy",
+            "share of texts that contain the fact as whole words",
+        ),
+        MetricInfo(
+            "rouge_l_recall",
+            "to_gold",
+            "ROUGE-L recall",
+            False,
+            "ROUGE-L recall",
+            "recall of the longest common subsequence of stemmed words",
+        ),
+        MetricInfo(
+            "exact",
+            "to_gold",
+            "fraction",
+            False,
+            "Exact match",
+            "share of texts equal to the true answer after normalisation",
+        ),
+        _PROBABILITY,
+        _PARSED,
+        _REFUSAL,
+        _DEGENERATE,
+    ),
+    "cloze": (
+        MetricInfo(
+            "match",
+            "to_gold",
+            "fraction",
+            True,
+            "Cloze accuracy",
+            "share of texts equal to the missing words after normalisation",
+        ),
+        _PROBABILITY,
+        _PARSED,
+        _REFUSAL,
+        _DEGENERATE,
+    ),
+}

@@ -1,0 +1,249 @@
+"""From responses to per-item scores, and from the scores of three models to the cells of a record.
+
+Every metric lies in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from mubench.errors import RunError
+from mubench.metrics.catalogue import METRICS
+from mubench.metrics.text import (
+    exact_match,
+    is_degenerate,
+    is_refusal,
+    keyword_match,
+    normalise,
+    rouge_l,
+)
+from mubench.record import Cell, Value
+from mubench.rng import stream
+from mubench.stats.bootstrap import Resampling
+from mubench.stats.permutation import paired_permutation_p
+from mubench.types import ASPECTS, MODALITIES, ROLES, SETS, TASKS, Estimate, Example, Response, Role
+
+#: The normalised gap divides by (target - gold): below this p-value they count as different.
+GAP_P = 0.01
+#: Differences in a rate, or drops of a headline metric, that are worth a warning.
+RATE_RISE = 0.2
+UTILITY_DROP = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ItemScore:
+    """The metrics of one response, by the names in ``METRICS`` of its task."""
+
+    example_id: str
+    values: Mapping[str, float]
+
+
+def answer_probability(logprob: float, tokens: int) -> float:
+    """Geometric mean probability per token, in [0, 1]; 0 if the log-prob is not finite."""
+    return math.exp(min(logprob / tokens, 0.0)) if math.isfinite(logprob) else 0.0
+
+
+def choose(scores: Sequence[float], true: int) -> tuple[float, float]:
+    """(accuracy, softmax probability) of option ``true`` under length-normalised log-probs.
+
+    A tie with another option counts as wrong, so a model that likes all options alike gets 0.
+    Nothing can be read from scores that are not all finite: both are 0 then.
+    """
+    if not all(map(math.isfinite, scores)):
+        return 0.0, 0.0
+    top = max(scores)
+    weights = [math.exp(s - top) for s in scores]
+    best = all(s < scores[true] for i, s in enumerate(scores) if i != true)
+    return float(best), weights[true] / math.fsum(weights)
+
+
+def score(example: Example, response: Response) -> ItemScore:
+    """All metrics of one response. A failed or malformed response is an error, never a 0."""
+    if response.example_id != example.id:
+        raise RunError(f"response of '{response.example_id}' scored against '{example.id}'")
+    if response.status == "error":
+        raise RunError(f"no response for '{example.id}': {response.error}; run predict again")
+    candidates = len(example.choices) if example.task == "choice" else 1
+    if (
+        not len(response.logprobs) == len(response.lengths) == candidates
+        or min(response.lengths) < 1
+    ):
+        raise RunError(
+            f"response of '{example.id}' needs the log-probabilities and lengths of {candidates} "
+            f"candidates, has {len(response.logprobs)} and {response.lengths}"
+        )
+    if example.task == "choice":
+        return ItemScore(example.id, _choice(example, response))
+    if response.text is None:
+        raise RunError(f"response of '{example.id}' has no text; run predict again")
+    return ItemScore(example.id, _text(example, response, response.text))
+
+
+def _choice(example: Example, response: Response) -> dict[str, float]:
+    scores = [p / n for p, n in zip(response.logprobs, response.lengths, strict=True)]
+    if example.answer not in example.choices:
+        raise RunError(f"the answer of '{example.id}' is none of its options")
+    accuracy, probability = choose(scores, example.choices.index(example.answer))
+    parsed = float(all(map(math.isfinite, scores)))
+    return {"accuracy": accuracy, "probability": probability, "parsed": parsed}
+
+
+def _text(example: Example, response: Response, text: str) -> dict[str, float]:
+    refusal, degenerate = is_refusal(text), is_degenerate(text)
+    finite = math.isfinite(response.logprobs[0])
+    values = {
+        "probability": answer_probability(response.logprobs[0], response.lengths[0]),
+        "parsed": float(finite and response.finished is True and not (refusal or degenerate)),
+        "refusal": float(refusal),
+        "degenerate": float(degenerate),
+    }
+    if example.task == "cloze":
+        return {"match": float(exact_match(text, example.keyword)), **values}
+    f, recall = rouge_l(text, example.answer)
+    return {
+        "rouge_l": f,
+        "keyword": float(keyword_match(text, example.keyword)),
+        "rouge_l_recall": recall,
+        "exact": float(exact_match(text, example.answer)),
+        **values,
+    }
+
+
+def answer_prior(
+    examples: Sequence[Example], training_answers: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """Expected accuracy, per choice question, of always picking the commonest answer.
+
+    ``training_answers`` holds, by kind of fact, the answers about *other* persons. The guess is
+    the option seen most often among them; ties, also at zero, are guessed at random.
+    """
+    seen = {fact: Counter(map(normalise, answers)) for fact, answers in training_answers.items()}
+    prior = {}
+    for example in examples:
+        if example.task == "choice":
+            counts = seen.get(example.fact, Counter())
+            often = [counts[normalise(option)] for option in example.choices]
+            true = often[example.choices.index(example.answer)]
+            prior[example.id] = 1 / often.count(true) if true == max(often) else 0.0
+    return prior
+
+
+def build_cells(
+    examples: Sequence[Example],
+    scores: Mapping[Role, Mapping[str, ItemScore]],
+    prior: Mapping[str, float],
+    seed: int,
+) -> list[Cell]:
+    """One cell per (set, modality, task, metric) that has items, in the order of ``mubench.types``.
+
+    The order of ``examples`` does not matter: random draws depend on ``seed`` and the persons only.
+    """
+    for role in ROLES:
+        missing = [e.id for e in examples if e.id not in scores[role]]
+        if missing:
+            raise RunError(
+                f"{len(missing)} of {len(examples)} items have no {role} score, "
+                f"the first is '{missing[0]}'; run predict again"
+            )
+    groups: defaultdict[tuple[int, int, int], list[Example]] = defaultdict(list)
+    orders: tuple[tuple[str, ...], ...] = (SETS, MODALITIES, TASKS)
+    for example in sorted(examples, key=lambda e: e.id):  # sums in one order: the same last bit
+        place = (example.set, example.modality, example.task)
+        i, j, k = (order.index(name) for order, name in zip(orders, place, strict=True))
+        groups[i, j, k].append(example)
+    return [cell for key in sorted(groups) for cell in _group(groups[key], scores, prior, seed)]
+
+
+def _group(
+    items: Sequence[Example],
+    scores: Mapping[Role, Mapping[str, ItemScore]],
+    prior: Mapping[str, float],
+    seed: int,
+) -> list[Cell]:
+    first, people = items[0], [e.person for e in items]
+    sample = Resampling(people, stream(seed, "bootstrap", first.set))
+    cells = []
+    for info in METRICS[first.task]:
+        target, gold, method = (
+            [scores[role][e.id].values[info.name] for e in items] for role in ROLES
+        )
+        p = paired_permutation_p(target, gold, people, stream(seed, "permutation", first.set))
+        has_prior = info.name == "accuracy" and all(e.id in prior for e in items)
+        cells.append(
+            Cell(
+                set=first.set,
+                modality=first.modality,
+                task=first.task,
+                metric=info.name,
+                better=info.better_on(first.set),
+                unit=info.unit,
+                headline=info.headline,
+                n=len(items),
+                persons=sample.persons,
+                target=_value(sample.mean(target)),
+                gold=_value(sample.mean(gold)),
+                method=_value(sample.mean(method)),
+                prior=_value(sample.mean([prior[e.id] for e in items])) if has_prior else None,
+                difference=_value(sample.difference(method, gold)),
+                gap=_value(sample.ratio(method, gold, target)) if p < GAP_P else None,
+                gap_reason=None if p < GAP_P else f"target and gold do not differ (p = {p:.2g})",
+                p_target_gold=p,
+            )
+        )
+    return cells
+
+
+def _value(estimate: Estimate) -> Value:
+    return Value(**asdict(estimate))
+
+
+def collapse_warnings(cells: Sequence[Cell]) -> list[str]:
+    """One plain line for each sign that the method broke the model or forgot too much."""
+    checks: tuple[Callable[[Cell], str | None], ...] = (_broken, _lost, _overforgotten)
+    return [line for check in checks for cell in cells if (line := check(cell))]
+
+
+def _place(cell: Cell) -> str:
+    return f"{cell.set} {cell.modality} {cell.task}"
+
+
+def _broken(cell: Cell) -> str | None:
+    if (
+        cell.metric in ("refusal", "degenerate")
+        and cell.method.value - cell.target.value > RATE_RISE
+    ):
+        return (
+            f"{_place(cell)}: {cell.metric} rate {cell.method.value:.2f} after unlearning, "
+            f"{cell.target.value:.2f} before: the other text metrics say little about forgetting"
+        )
+    return None
+
+
+def _below_gold(cell: Cell) -> bool:
+    """Whether a headline metric is under gold's and the whole paired interval with it."""
+    return cell.headline and cell.difference.high is not None and cell.difference.high < 0
+
+
+def _lost(cell: Cell) -> str | None:
+    if (
+        cell.set in ASPECTS["utility"]
+        and _below_gold(cell)
+        and cell.difference.value < -UTILITY_DROP
+    ):
+        return (
+            f"{_place(cell)}: {cell.metric} {cell.method.value:.2f}, gold {cell.gold.value:.2f}: "
+            "the method damaged what it should have kept"
+        )
+    return None
+
+
+def _overforgotten(cell: Cell) -> str | None:
+    if cell.set in ASPECTS["efficacy"] and _below_gold(cell):
+        return (
+            f"{_place(cell)}: {cell.metric} {cell.method.value:.2f}, gold {cell.gold.value:.2f}: "
+            "over-forgotten, further down than a model that never saw these people"
+        )
+    return None

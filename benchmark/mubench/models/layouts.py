@@ -1,0 +1,75 @@
+"""Where the towers and MLP units of each model family live: the only table of family names.
+
+Module names are those of ``transformers`` 5 under the conditional-generation classes, without
+the leading ``model.``. A family that is missing here is refused with a clear message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_GATED = ("gate_proj", "up_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Regular expressions are anchored at both ends and match full module names.
+
+    ``vision`` matches all of the vision tower, but not the projector. ``language_mlp`` and
+    ``vision_mlp`` match MLP blocks and capture the layer number; the unit
+    inputs and outputs are named by ``*_up`` and ``*_down``. ``lora`` matches the linear layers of
+    the language model and nothing of the vision tower.
+    """
+
+    vision: str
+    language_mlp: str
+    vision_mlp: str
+    lora: str
+    language_up: tuple[str, ...] = _GATED
+    language_down: str = "down_proj"
+    vision_up: tuple[str, ...] = ("fc1",)
+    vision_down: str = "fc2"
+
+
+_PROJECTIONS = r"(?:self_attn\.(?:q|k|v|o)_proj|mlp\.(?:gate|up|down)_proj)"
+
+LAYOUTS: dict[str, Layout] = {
+    "llava": Layout(
+        vision=r"model\.vision_tower\..*",
+        language_mlp=r"model\.language_model\.layers\.(\d+)\.mlp",
+        vision_mlp=r"model\.vision_tower\..*?layers\.(\d+)\.mlp",
+        lora=rf"model\.language_model\.layers\.\d+\.{_PROJECTIONS}",
+    ),
+    "qwen2_vl": Layout(
+        vision=r"model\.visual\..*",
+        language_mlp=r"model\.language_model\.layers\.(\d+)\.mlp",
+        vision_mlp=r"model\.visual\.blocks\.(\d+)\.mlp",
+        lora=rf"model\.language_model\.layers\.\d+\.{_PROJECTIONS}",
+    ),
+    "qwen2_5_vl": Layout(
+        vision=r"model\.visual\..*",
+        language_mlp=r"model\.language_model\.layers\.(\d+)\.mlp",
+        vision_mlp=r"model\.visual\.blocks\.(\d+)\.mlp",
+        lora=rf"model\.language_model\.layers\.\d+\.{_PROJECTIONS}",
+        vision_up=_GATED,
+        vision_down="down_proj",
+    ),
+    "idefics2": Layout(
+        vision=r"model\.vision_model\..*",
+        language_mlp=r"model\.text_model\.layers\.(\d+)\.mlp",
+        vision_mlp=r"model\.vision_model\.encoder\.layers\.(\d+)\.mlp",
+        lora=rf"model\.text_model\.layers\.\d+\.{_PROJECTIONS}",
+    ),
+    "idefics3": Layout(
+        vision=r"model\.vision_model\..*",
+        language_mlp=r"model\.text_model\.layers\.(\d+)\.mlp",
+        vision_mlp=r"model\.vision_model\.encoder\.layers\.(\d+)\.mlp",
+        lora=rf"model\.text_model\.layers\.\d+\.{_PROJECTIONS}",
+    ),
+    "smolvlm": Layout(
+        vision=r"model\.vision_model\..*",
+        language_mlp=r"model\.text_model\.layers\.(\d+)\.mlp",
+        vision_mlp=r"model\.vision_model\.encoder\.layers\.(\d+)\.mlp",
+        lora=rf"model\.text_model\.layers\.\d+\.{_PROJECTIONS}",
+    ),
+}

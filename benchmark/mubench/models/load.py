@@ -1,0 +1,93 @@
+"""Load a model from package data, a local folder or the hub. Safetensors only, no remote code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from mubench.config.schema import ModelSettings
+from mubench.errors import DamagedError, MissingError
+from mubench.hashing import file_sha, sha
+
+from .protocols import Images, TrainableModel
+
+PACKAGE = "package:"
+
+
+def package_folder(name: str) -> Path:
+    """The folder of a checkpoint that ships with mubench."""
+    folder = Path(str(files("mubench.models").joinpath("checkpoints", name)))
+    if not (folder / "model.safetensors").is_file():
+        raise MissingError(f"checkpoint '{name}' is not in this install: run 'make base-model'")
+    return folder
+
+
+def source_identity(settings: ModelSettings) -> str:
+    """What a source is, for stage keys: file hashes where it lies here, else id and revision."""
+    folder = _local(settings)
+    if folder is None:
+        return f"{settings.source}@{settings.revision or 'main'}"
+    return sha({path.name: file_sha(path) for path in sorted(folder.iterdir()) if path.is_file()})
+
+
+def _local(settings: ModelSettings) -> Path | None:
+    if settings.source.startswith(PACKAGE):
+        return package_folder(settings.source.removeprefix(PACKAGE))
+    folder = Path(settings.source).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def check_available(settings: ModelSettings) -> None:
+    """Fail early, in seconds, if the weights are neither here nor reachable."""
+    if _local(settings) is not None:
+        return
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    if isinstance(
+        try_to_load_from_cache(settings.source, "config.json", revision=settings.revision), str
+    ):
+        return
+    try:
+        # One short request: a download would retry for half a minute without a network.
+        HfApi().model_info(settings.source, revision=settings.revision, timeout=5)
+    except Exception as error:  # the hub client raises a dozen kinds for "not to be had"
+        raise MissingError(
+            f"weights of '{settings.source}' are not in the Hugging Face cache and the hub cannot "
+            f"be reached ({type(error).__name__}): connect and run again, or fetch them with "
+            f"'hf download {settings.source}'; --model llava-tiny needs no download"
+        ) from error
+
+
+def load_model(
+    settings: ModelSettings, images: Images | None, deltas: Sequence[Path] = ()
+) -> TrainableModel:
+    """The model with its processor, and the deltas of earlier stages applied in order."""
+    import torch
+    import transformers
+    from safetensors import SafetensorError
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    from .hf_mllm import HFVisionLanguageModel
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    source = _local(settings) or settings.source
+    try:
+        processor = AutoProcessor.from_pretrained(source, revision=settings.revision)
+        model = AutoModelForImageTextToText.from_pretrained(
+            source,
+            revision=settings.revision,
+            dtype=getattr(torch, settings.dtype),
+            use_safetensors=True,
+        )
+    except SafetensorError as error:
+        raise DamagedError(f"the weights of '{settings.source}' are damaged: {error}") from error
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise MissingError(f"cannot load '{settings.source}': {reason}") from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    handle = HFVisionLanguageModel(model.to(device), processor, images)
+    for delta in deltas:
+        handle.load_delta(delta)
+    return handle

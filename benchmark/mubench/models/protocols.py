@@ -1,0 +1,82 @@
+"""What methods and the runner see of a model. Families are never named outside adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from mubench.types import Capability, Example, Response
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Tower = Literal["vision", "language"]
+Scope = Literal["lora", "full"]
+DeltaKind = Literal["none", "lora", "full", "neurons"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Encoded examples of one modality, right-padded.
+
+    ``inputs``: the whole processor output. ``labels`` [B, T]: the answer and its end token, -100
+    elsewhere. ``keys``: one hash of the exact inputs per row, for caches of reference values.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Neurons:
+    """The hidden units of one MLP block, by module name: inputs of ``down``, outputs of ``up``.
+
+    Silencing unit i zeroes row i of each ``up`` (and its bias) and column i of ``down``.
+    """
+
+    name: str
+    tower: Tower
+    layer: int
+    count: int
+    down: str
+    up: tuple[str, ...]
+
+
+Units = Mapping[str, Sequence[int]]  # module name: indices
+
+
+class TrainableModel(Protocol):
+    """A loaded model as unlearning methods see it.
+
+    Log-probabilities are natural, summed over the answer's tokens including the end token.
+    """
+
+    capabilities: frozenset[Capability]
+
+    def encode(
+        self, examples: Sequence[Example], answers: Sequence[str] | None = None
+    ) -> Batch: ...
+    def logp(self, batch: Batch) -> Tensor: ...  # [B]
+    def nll(self, batch: Batch) -> Tensor: ...  # scalar: mean over all answer tokens
+    def log_dist(self, batch: Batch) -> Tensor: ...  # [answer tokens, vocabulary]
+    def reference(self) -> AbstractContextManager[TrainableModel]: ...
+    def train_scope(self, scope: Scope, **options: Any) -> list[torch.nn.Parameter]: ...
+    def trained_modules(self) -> list[str]: ...
+    def freeze_copy(self) -> None: ...
+    def neurons(self) -> list[Neurons]: ...
+    def module(self, name: str) -> torch.nn.Module: ...
+    def zero(self, *, rows: Units, columns: Units) -> None: ...
+    def respond(self, examples: Sequence[Example], *, max_new_tokens: int) -> list[Response]: ...
+    def save_delta(self, folder: Path) -> DeltaKind: ...
+    def load_delta(self, folder: Path) -> None: ...
+    def save(self, folder: Path) -> None: ...
+    def fingerprint(self) -> str: ...
+
+
+#: Returns the picture with this id as RGB.
+Images = Callable[[str], Any]

@@ -1,0 +1,87 @@
+"""RunRecord v1: everything that is published about a run, validated on writing and on reading."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION: Final = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Value(_Record):
+    """A mean and its 95 % interval clustered by person; ``low``/``high`` are None if undefined."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Cell(_Record):
+    """One metric on one (set, modality, task): target, gold and method side by side.
+
+    ``gap`` is (method - gold) / (target - gold): 1 means nothing was forgotten, 0 means like
+    gold, below 0 means over-forgotten. It is None, with ``gap_reason``, where target and gold do
+    not differ, because then the quotient says nothing.
+    """
+
+    set: str
+    modality: str
+    task: str
+    metric: str
+    better: Literal["up", "down", "to_gold"]  # "to_gold": judged by its distance to gold
+    unit: str
+    headline: bool
+    n: int = Field(ge=1)  # items
+    persons: int = Field(ge=1)  # clusters
+    target: Value
+    gold: Value
+    method: Value
+    prior: Value | None = None  # answer-prior baseline, where the task has one
+    difference: Value  # method - gold, paired by person
+    gap: Value | None = None
+    gap_reason: str | None = None
+    p_target_gold: float | None = None  # paired permutation over persons, two-sided
+
+
+class Stage(_Record):
+    """One stage of the run: its content key and what it cost when it was computed."""
+
+    kind: str
+    role: str | None
+    key: str
+    cached: bool  # True: read from an earlier run; then the costs are that run's
+    seconds: float
+    peak_mb: float
+    detail: dict[str, Any] = {}
+
+
+class Artifact(_Record):
+    path: str  # relative to the run folder
+    sha256: str
+    bytes: int
+
+
+class NotApplicable(_Record):
+    what: str
+    reason: str
+
+
+class RunRecord(_Record):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    created: str  # UTC, ISO 8601
+    status: Literal["ok", "failed"]
+    spec: dict[str, Any]  # resolved configuration: benchmark, model, target, method, predict, seed
+    method: dict[str, Any]  # name, title, paper, formula, kind
+    data: dict[str, Any]  # benchmark, version, content sha, persons and items per set
+    provenance: dict[str, Any]
+    stages: list[Stage]
+    cells: list[Cell]
+    not_applicable: list[NotApplicable] = []
+    warnings: list[str] = []  # e.g. "forget: degenerate rate 0.93 ..."; shown first
+    artifacts: list[Artifact] = []

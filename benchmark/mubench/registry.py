@@ -1,0 +1,108 @@
+"""Names to things, without importing them: ``list`` answers before torch could be loaded.
+
+Built-ins stand in static tables (they work without install metadata); others come from entry
+points or from a file. Nothing is imported until it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from mubench.errors import UsageError, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a name comes from: ``target`` is ``module:attribute``, or a path for file plug-ins."""
+
+    name: str
+    target: str
+    origin: str
+    summary: str = ""
+
+    def load(self) -> Any:
+        """Import it. UsageError if the module or the attribute is not there."""
+        module, _, attribute = self.target.rpartition(":")
+        try:
+            if module.endswith(".py"):
+                return getattr(_import_file(Path(module)), attribute)
+            return getattr(import_module(module), attribute)
+        except Exception as error:  # a plug-in's module may raise anything when it is imported
+            raise UsageError(f"cannot load {self.name} from {self.target}: {error}") from error
+
+
+def _import_file(path: Path) -> Any:
+    name = f"mubench_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise FileNotFoundError(f"no Python file at {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """One kind of thing, e.g. methods. ``group`` is its entry-point group."""
+
+    kind: str
+    group: str
+    builtin: dict[str, tuple[str, str]] = field(default_factory=dict)  # name: target, summary
+
+    def entries(self) -> dict[str, Entry]:
+        """All names. A plug-in that takes a name in use is refused, naming both origins."""
+        found = {
+            name: Entry(name, target, "mubench", summary)
+            for name, (target, summary) in self.builtin.items()
+        }
+        for point in entry_points(group=self.group):
+            origin = point.dist.name if point.dist else "entry point"
+            if point.name in found:
+                raise UsageError(
+                    f"{self.kind} '{point.name}' is claimed by both {found[point.name].origin} "
+                    f"and {origin}: uninstall or rename one"
+                )
+            found[point.name] = Entry(point.name, point.value, origin)
+        return found
+
+    def get(self, name: str) -> Entry:
+        """The entry of a name, or of ``path/to/file.py:Class``."""
+        path, colon, attribute = name.rpartition(":")
+        if colon and path.endswith(".py"):
+            if not Path(path).is_file():
+                raise UsageError(f"{self.kind} '{name}': no file at {path}")
+            return Entry(attribute, f"{Path(path).resolve()}:{attribute}", "file")
+        entries = self.entries()
+        if name not in entries:
+            raise unknown(self.kind, name, entries, f"(see: mubench list {self.kind}s)")
+        return entries[name]
+
+
+METHODS = Registry(
+    "method",
+    "mubench.methods",
+    {
+        "none": ("mubench.methods.references:NoUnlearning", "the target itself: did nothing"),
+        "gold": ("mubench.methods.references:Gold", "retrained without the forget people"),
+        "ga": ("mubench.methods.ga:GradientAscent", "gradient ascent on the forget set"),
+        "grad-diff": (
+            "mubench.methods.grad_diff:GradientDifference",
+            "ascent on forget, descent on retain",
+        ),
+        "kl-min": ("mubench.methods.kl_min:KLMinimisation", "ascent, held to the target by KL"),
+        "npo": ("mubench.methods.npo:NPO", "negative preference optimisation"),
+        "idk": ("mubench.methods.idk:IDK", "fine-tune forget questions to a refusal"),
+        "manu": ("mubench.methods.manu:MANU", "modality-aware neuron pruning (paper)"),
+        "manu-official": (
+            "mubench.methods.manu_official:MANUOfficial",
+            "neuron pruning as in MANU's released code",
+        ),
+    },
+)

@@ -1,0 +1,163 @@
+"""A run on the terminal: what was run, warnings, the summary table, health rates and a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from mubench.record import Cell, RunRecord, Value
+from mubench.report import view
+from mubench.types import MODALITIES, ROLES
+
+#: From this width on every number carries half of its 95 % interval.
+WIDE = 100
+GAP_LEGEND = (
+    "gap = (method - gold) / (target - gold): 1 nothing forgotten, 0 like gold, below 0 beyond it."
+)
+INTERVAL_LEGEND = "± is half of the 95 % interval; after n/a, Δ is method - gold as it is."
+FAILED = "FAILED: the run did not finish; what is missing below was not measured."
+NARROW_LEGEND = f"From {WIDE} columns on, every number carries half of its 95 % interval."
+
+
+def _line(*parts: str, style: str = "") -> Text:
+    return Text(" ".join(parts), style=style)
+
+
+def _value(value: Value | None, width: int, *, wide: bool, signed: bool = False) -> str:
+    if value is None:
+        return view.MISSING
+    short = view.number(value.value, signed=signed)
+    full = short + (view.half_width(value) if wide else "")
+    return full if len(full) <= width else short
+
+
+def _gap(cell: Cell, width: int, *, wide: bool) -> str:
+    if cell.gap is not None:
+        return _value(cell.gap, width, wide=wide, signed=True)
+    full = f"{view.MISSING} Δ{view.number(cell.difference.value, signed=True)}"
+    return full if wide and len(full) <= width else view.MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryTable:
+    """The headline metrics: rows are aspect, set and task, column groups are modalities."""
+
+    record: RunRecord
+
+    def _group(self, modality: str, *, wide: bool) -> Table:
+        """Target, gold, method and gap of one modality, one line per line of the labels."""
+        widths = (8, 8, 8, 10) if wide else (6, 5, 6, 5)
+        group = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+        for name, width in zip((*ROLES, "gap"), widths, strict=True):
+            style = "bold" if name == "method" else ""
+            group.add_column(name, justify="right", no_wrap=True, width=width, style=style)
+        for row in _with_aspects(view.rows(self.record)):
+            if isinstance(row, str):
+                group.add_row("", "", "", "")
+            elif (cell := row.cells.get(modality)) is None:
+                group.add_row(*[Text(view.MISSING, style="dim")] * 4)
+            else:
+                values = [cell.target, cell.gold, cell.method]
+                texts = [_value(v, w, wide=wide) for v, w in zip(values, widths, strict=False)]
+                group.add_row(*texts, _gap(cell, widths[3], wide=wide))
+        return group
+
+    def _labels(self) -> Table:
+        labels = Table(box=None, padding=0, pad_edge=False)
+        labels.add_column("", no_wrap=True)
+        for row in _with_aspects(view.rows(self.record)):
+            if isinstance(row, str):
+                labels.add_row(Text(view.ASPECT_TITLES[row].upper(), style="bold"))
+            else:
+                name = view.line(row.set, 9)
+                labels.add_row(Text(f"{name:<9} {view.line(row.label, 10)}"))
+        return labels
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= WIDE
+        table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, expand=True)
+        table.add_column("", ratio=1)
+        for modality in MODALITIES:
+            title = Text(view.MODALITY_TITLES[modality])
+            table.add_column(title, justify="center", width=37 if wide else 25)
+        table.add_row(self._labels(), *[self._group(m, wide=wide) for m in MODALITIES])
+        yield table
+
+
+def _with_aspects(rows: list[view.Row]) -> Iterator[view.Row | str]:
+    """The rows, with the name of an aspect before its first row."""
+    aspect = ""
+    for row in rows:
+        if row.aspect != aspect:
+            aspect = row.aspect
+            yield aspect
+        yield row
+
+
+def summary_table(record: RunRecord) -> SummaryTable:
+    """The headline table, ready to be printed by rich; made for 100 columns, usable at 80."""
+    return SummaryTable(record)
+
+
+def _rates_table(rates: list[view.Rate]) -> Table:
+    """Target and method of every rate that was measured, one row per set."""
+    columns = view.rate_columns(rates)
+    found = {(rate.set, rate.modality, rate.metric): rate for rate in rates}
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("target\n→method", no_wrap=True)
+    for modality, metric in columns:
+        kind = view.MODALITY_TITLES.get(modality, view.line(modality, 10))
+        title = Text(f"{kind}\n{view.RATES[metric]}")
+        table.add_column(title, justify="right", no_wrap=True)
+    for name in dict.fromkeys(rate.set for rate in rates):
+        cells = [found.get((name, modality, metric)) for modality, metric in columns]
+        texts = [_rate(cell) for cell in cells]
+        table.add_row(Text(view.line(name, 9)), *texts)
+    return table
+
+
+def _rate(rate: view.Rate | None) -> Text:
+    if rate is None:
+        return Text(view.MISSING, style="dim")
+    text = f"{view.number(rate.target)}→{view.number(rate.method)}"
+    return Text(text, style="yellow" if rate.moved else "")
+
+
+def render(record: RunRecord, console: Console) -> None:
+    """Print a run: warnings first, then the table, health rates, a legend and what it cost."""
+    who = view.identity(record)
+    parts = [f"{view.line(who.method, 40)} on {view.line(who.model, 40)}"]
+    parts += [view.line(who.benchmark, 40), f"seed {view.line(who.seed, 12)}"]
+    parts += [f"run {view.line(record.run_id, 16)}"]
+    say: Callable[[Text], None] = console.print
+    say(_line(" | ".join(parts), style="bold"))
+    if record.status == "failed":
+        say(_line(FAILED, style="bold red"))
+    for warning in record.warnings:
+        say(_line("warning:", view.line(warning, 400), style="yellow"))
+    console.print()
+    if view.rows(record):
+        console.print(summary_table(record))
+    else:
+        say(_line("No headline metric was measured."))
+    if rates := view.rates(record):
+        console.print()
+        console.print(_rates_table(rates))
+    console.print()
+    if view.rows(record):
+        say(_line(GAP_LEGEND, style="dim"))
+        say(_line(INTERVAL_LEGEND if console.width >= WIDE else NARROW_LEGEND, style="dim"))
+        say(_line("Metrics:", view.metric_words(record) + ".", style="dim"))
+    for reason in view.gap_reasons(record):
+        say(_line("gap n/a:", view.line(reason, 200), style="dim"))
+    for missing in record.not_applicable:
+        reason = view.line(missing.reason, 200)
+        say(_line("n/a:", f"{view.line(missing.what)} ({reason})", style="dim"))
+    total, earlier = view.seconds(record)
+    cached = f", {earlier:.1f} s of it in earlier runs (cache)" if earlier else ""
+    say(_line(f"{total:.1f} s in all{cached}"))

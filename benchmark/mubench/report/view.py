@@ -1,0 +1,216 @@
+"""What terminal and page both show of a record, in one order and one number format."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mubench.record import Cell, RunRecord, Value
+from mubench.types import ASPECTS, MODALITIES, TASKS
+
+MISSING = "n/a"
+MODALITY_TITLES = {"image_text": "image+text", "text": "text-only"}
+ASPECT_TITLES = {
+    "efficacy": "Efficacy",
+    "generalizability": "Generalizability",
+    "utility": "Utility",
+    "other": "Other",
+}
+#: Health metrics: how much of the output could be judged at all.
+RATES = {"parsed": "parsed", "refusal": "refused", "degenerate": "degenerate"}
+
+_JOINERS = "\u200c\u200d"  # part of ordinary Persian, Hindi and emoji text
+
+
+def clean(text: str) -> str:
+    """``text`` with control, bidi-control and unpaired surrogate characters made visible."""
+
+    def visible(char: str) -> str:
+        category = unicodedata.category(char)
+        if category in {"Cc", "Cs", "Zl", "Zp"} and char not in "\n\t":
+            return f"<U+{ord(char):04X}>"
+        if category == "Cf" and char not in _JOINERS:
+            return f"<U+{ord(char):04X}>"
+        return char
+
+    return text if text.isascii() and text.isprintable() else "".join(map(visible, text))
+
+
+def line(text: str, limit: int = 60) -> str:
+    """``text`` cleaned, on one line and no longer than ``limit`` characters."""
+    flat = " ".join(clean(text).split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "\u2026"
+
+
+def number(value: float | None, *, signed: bool = False) -> str:
+    """Two decimals, or three digits where two decimals would be absurd; ``n/a`` for None."""
+    if value is None:
+        return MISSING
+    text = f"{value:+.2f}" if abs(value) < 1000 else f"{value:+.3g}"
+    if text == "-0.00":
+        text = "+0.00"
+    return text if signed else text.removeprefix("+")
+
+
+def half_width(value: Value | None) -> str:
+    """Half of the 95 % interval as ``±.05``; empty where there is no interval."""
+    if value is None or value.low is None or value.high is None:
+        return ""
+    return "±" + number((value.high - value.low) / 2).removeprefix("0")
+
+
+def interval(value: Value | None) -> str:
+    """The 95 % interval as ``[0.36, 0.46]``; empty where there is none."""
+    if value is None or value.low is None or value.high is None:
+        return ""
+    return f"[{number(value.low)}, {number(value.high)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One headline metric of one set and task, in every modality that has it."""
+
+    aspect: str
+    set: str
+    task: str
+    metric: str
+    label: str  # the task, or the metric where a task has several headline metrics
+    cells: Mapping[str, Cell]
+
+
+def _order(value: str, known: tuple[str, ...]) -> tuple[int, str]:
+    return (known.index(value) if value in known else len(known), value)
+
+
+def rows(record: RunRecord) -> list[Row]:
+    """The headline cells by aspect, set and task; unknown sets come last as ``other``."""
+    aspects = [(aspect, name) for aspect, names in ASPECTS.items() for name in names]
+    known = tuple(name for _, name in aspects)
+    aspect_of: dict[str, str] = {name: aspect for aspect, name in aspects}
+    found: dict[tuple[str, str, str], dict[str, Cell]] = {}
+    for cell in record.cells:
+        if cell.headline:
+            found.setdefault((cell.set, cell.task, cell.metric), {})[cell.modality] = cell
+    keys = sorted(found, key=lambda key: (_order(key[0], known), _order(key[1], TASKS)))
+    several = {key[:2] for key in keys if sum(key[:2] == other[:2] for other in keys) > 1}
+    return [
+        Row(
+            aspect=aspect_of.get(key[0], "other"),
+            set=key[0],
+            task=key[1],
+            metric=key[2],
+            label=key[2] if key[:2] in several else key[1],
+            cells=found[key],
+        )
+        for key in keys
+    ]
+
+
+def metric_words(record: RunRecord) -> str:
+    """Which headline metric stands behind each task: ``choice = accuracy, cloze = match``."""
+    names: dict[str, list[str]] = {}
+    for row in rows(record):
+        metrics = names.setdefault(row.task, [])
+        if row.metric not in metrics:
+            metrics.append(row.metric)
+    return ", ".join(f"{line(task)} = {line(' and '.join(m))}" for task, m in names.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The worst rate over the tasks of one set and modality."""
+
+    set: str
+    modality: str
+    metric: str
+    target: float
+    method: float
+
+    @property
+    def moved(self) -> bool:
+        """Whether the method differs from the target by a tenth or more."""
+        return round(abs(self.method - self.target), 9) >= 0.1
+
+
+def rates(record: RunRecord) -> list[Rate]:
+    """Health rates of target and method; where several tasks have one, the worst of each."""
+    found: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in record.cells:
+        if cell.metric in RATES:
+            found.setdefault((cell.set, cell.modality, cell.metric), []).append(cell)
+    known = tuple(name for names in ASPECTS.values() for name in names)
+    keys = sorted(
+        found,
+        key=lambda key: (
+            _order(key[0], known),
+            _order(key[1], MODALITIES),
+            _order(key[2], tuple(RATES)),
+        ),
+    )
+    result = []
+    for key in keys:
+        cells = found[key]
+        worst = min if cells[0].better == "up" else max
+        result.append(
+            Rate(
+                set=key[0],
+                modality=key[1],
+                metric=key[2],
+                target=worst(cell.target.value for cell in cells),
+                method=worst(cell.method.value for cell in cells),
+            )
+        )
+    return result
+
+
+def rate_columns(found: list[Rate]) -> list[tuple[str, str]]:
+    """The (modality, metric) pairs that at least one set has, in their usual order."""
+    pairs = {(rate.modality, rate.metric) for rate in found}
+    return sorted(
+        pairs, key=lambda pair: (_order(pair[0], MODALITIES), _order(pair[1], tuple(RATES)))
+    )
+
+
+def gap_reasons(record: RunRecord) -> list[str]:
+    """Why gaps are missing in the headline cells: each reason once, without its numbers."""
+    cells = [cell for row in rows(record) for cell in row.cells.values()]
+    reasons = Counter(cell.gap_reason.partition(" (")[0] for cell in cells if cell.gap_reason)
+    return [f"{reason} ({count} of {len(cells)} cells)" for reason, count in reasons.items()]
+
+
+def seconds(record: RunRecord) -> tuple[float, float]:
+    """What all stages cost when they were computed, and the part read from earlier runs."""
+    total = sum(stage.seconds for stage in record.stages)
+    return total, sum(stage.seconds for stage in record.stages if stage.cached)
+
+
+def name_of(value: Any) -> str:
+    """The name of a part of the specification that is a plain name or a table with one."""
+    if isinstance(value, Mapping):
+        for key in ("name", "title", "id", "repo"):
+            if value.get(key):
+                return str(value[key])
+    return MISSING if value is None or isinstance(value, Mapping) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What was run, in words."""
+
+    method: str
+    model: str
+    benchmark: str
+    seed: str
+
+
+def identity(record: RunRecord) -> Identity:
+    """The method, model, benchmark and seed of a run."""
+    return Identity(
+        method=name_of(record.method or record.spec.get("method")),
+        model=name_of(record.spec.get("model")),
+        benchmark=name_of(record.data.get("benchmark") or record.spec.get("benchmark")),
+        seed=name_of(record.spec.get("seed")),
+    )

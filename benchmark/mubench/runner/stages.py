@@ -1,0 +1,230 @@
+"""What each stage does. Every function fills a folder of the store and returns its details."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mubench.config.schema import RunSpec
+from mubench.data.load import BenchmarkData
+from mubench.errors import MissingError, RunError
+from mubench.metrics import scoring
+from mubench.record import Cell
+from mubench.rng import integer, stream
+from mubench.types import Example, Response, Role
+
+Report = Callable[[int, int, str], None]
+
+
+def build_data(spec: RunSpec, folder: Path, report: Report) -> dict[str, Any]:
+    """Build the benchmark into ``folder``."""
+    try:
+        from mubench_data.build import PeopleOptions, build_people, write
+    except ImportError as error:
+        raise MissingError(
+            f"the builders are not installed ({error}): pip install mubench"
+        ) from error
+
+    options = spec.benchmark.model_dump(exclude={"name", "title"})
+    options["facts"] = options["facts"] or PeopleOptions().facts
+    built = build_people(PeopleOptions(**options), report)
+    write(built, folder, spec.benchmark.name, {**options, "facts": list(options["facts"])})
+    return {"content_sha": built.content_sha(), "people": len(built.people)}
+
+
+def train_model(
+    spec: RunSpec, role: str, data: BenchmarkData, folder: Path, report: Report
+) -> dict[str, Any]:
+    """Fine-tune the base on everybody (target) or on all but the forget people (gold)."""
+    from mubench.methods import loops
+    from mubench.models.load import load_model
+
+    sets = ("forget", "retain", "celebrity") if role == "target" else ("retain", "celebrity")
+    examples = data.train(*sets)
+    training = spec.target
+    seed_libraries(integer(spec.seed, "train"))
+    model = load_model(spec.model, data.image)
+    parameters = model.train_scope(training.scope)
+    source = loops.epochs(examples, training.batch_size, stream(spec.seed, "train", "batches"))
+    steps = loops.steps_per_epoch(examples, training.batch_size) * training.epochs
+    settings = loops.LoopSettings(
+        steps=max(1, round(steps / training.accumulation)),
+        accumulation=training.accumulation,
+        lr=training.lr,
+        weight_decay=training.weight_decay,
+        warmup=training.warmup,
+        schedule=training.schedule,
+        max_grad_norm=training.max_grad_norm,
+    )
+    log = loops.train(
+        lambda _: {"nll": model.nll(model.encode(next(source)))},
+        model,
+        parameters,
+        settings,
+        report,
+    )
+    kind = model.save_delta(folder)
+    return {
+        "examples": len(examples),
+        "steps": settings.steps,
+        "final_loss": log[-1]["nll"],
+        "delta": kind,
+    }
+
+
+def unlearn(
+    spec: RunSpec,
+    method: Any,
+    data: BenchmarkData,
+    target: Path,
+    folder: Path,
+    report: Report,
+) -> dict[str, Any]:
+    """Apply the method to the target and save what changed, then prove that it loads back."""
+    from mubench.methods.base import Context, UnlearnData
+    from mubench.models.load import load_model
+    from mubench_data.facts import REFUSALS
+
+    seed_libraries(integer(spec.seed, "unlearn"))
+    model = load_model(spec.model, data.image, [target])
+    before = model.fingerprint()
+    context = Context(seed=spec.seed, report=report)
+    given = UnlearnData(data.train("forget"), data.train("retain"), REFUSALS)
+    method(method.Config(**spec.method.config)).unlearn(model, given, context)
+    kind = model.save_delta(folder)
+    after = load_model(spec.model, data.image, [target, folder]).fingerprint()
+    (folder / "log.json").write_text(json.dumps(context.log), encoding="utf-8")
+    if after == before:
+        raise RunError(f"{spec.method.name} changed nothing in the model")
+    return {"delta": kind, "fingerprint_before": before, "fingerprint_after": after}
+
+
+def predict(
+    spec: RunSpec, data: BenchmarkData, deltas: Sequence[Path], folder: Path, report: Report
+) -> dict[str, Any]:
+    """Answer every question; goes on after the last whole batch of an interrupted attempt."""
+    from mubench.models.load import load_model
+
+    path = folder / "responses.jsonl"
+    batches = fixed_batches(data.examples, spec.predict.batch_size)
+    done = _keep_whole_batches(path, batches)
+    todo = batches[done:]
+    if todo:
+        seed_libraries(integer(spec.seed, "predict"))
+        model = load_model(spec.model, data.image, deltas)
+        with open(path, "a", encoding="utf-8") as out:
+            for number, batch in enumerate(todo, start=done + 1):
+                responses = model.respond(batch, max_new_tokens=spec.predict.max_new_tokens)
+                for response in responses:
+                    out.write(json.dumps(asdict(response), ensure_ascii=False) + "\n")
+                out.flush()
+                os.fsync(out.fileno())
+                report(number, len(batches), f"batch {number} of {len(batches)}")
+    return {"questions": len(data.examples), "batches": len(batches)}
+
+
+def fixed_batches(examples: Sequence[Example], size: int) -> list[list[Example]]:
+    """Batches of one modality and task, similar lengths together; always the same for the same
+    examples, so that an interrupted prediction goes on with the very batches it had begun."""
+    groups: dict[tuple[str, bool], list[Example]] = {}
+    for example in examples:
+        groups.setdefault((example.modality, bool(example.choices)), []).append(example)
+    batches = []
+    for group in groups.values():
+        group.sort(key=lambda example: (len(example.question) + len(example.answer), example.id))
+        batches += [group[start : start + size] for start in range(0, len(group), size)]
+    return batches
+
+
+def _keep_whole_batches(path: Path, batches: Sequence[Sequence[Example]]) -> int:
+    """Cut a torn tail off an interrupted log; returns how many whole batches it holds."""
+    if not path.exists():
+        return 0
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    done = used = 0
+    for batch in batches:
+        part = lines[used : used + len(batch)]
+        if len(part) < len(batch):
+            break
+        used += len(batch)
+        done += 1
+    path.write_text("".join(f"{line}\n" for line in lines[:used]), encoding="utf-8")
+    return done
+
+
+def read_responses(folder: Path) -> dict[str, Response]:
+    """Responses by example id."""
+    found = {}
+    for line in (folder / "responses.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        row["logprobs"], row["lengths"] = tuple(row["logprobs"]), tuple(row["lengths"])
+        found[row["example_id"]] = Response(**row)
+    return found
+
+
+def item_scores(data: BenchmarkData, folder: Path) -> dict[str, scoring.ItemScore]:
+    """Every example's scores from the stored responses."""
+    responses = read_responses(folder)
+    missing = [example.id for example in data.examples if example.id not in responses]
+    if missing:
+        raise RunError(f"{folder} lacks {len(missing)} responses, the first is {missing[0]}")
+    return {example.id: scoring.score(example, responses[example.id]) for example in data.examples}
+
+
+def score(
+    spec: RunSpec, data: BenchmarkData, predictions: dict[Role, Path], folder: Path, report: Report
+) -> dict[str, Any]:
+    """Cells with intervals and gaps, from stored predictions alone."""
+    scores = {role: item_scores(data, path) for role, path in predictions.items()}
+    report(1, 2, "intervals")
+    cells = scoring.build_cells(data.examples, scores, answer_prior(data), spec.seed)
+    text = "".join(cell.model_dump_json() + "\n" for cell in cells)
+    (folder / "cells.jsonl").write_text(text, encoding="utf-8")
+    for role, found in scores.items():
+        lines = (json.dumps({"id": key, **item.values}) for key, item in found.items())
+        (folder / f"{role}.items.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    report(2, 2, "intervals")
+    return {"cells": len(cells)}
+
+
+def answer_prior(data: BenchmarkData) -> dict[str, float]:
+    """The best accuracy without knowing the person, per choice question about trained people."""
+    answers: dict[str, dict[str, str]] = {}
+    for example in data.train("retain"):
+        answers.setdefault(example.fact, {})[example.person] = example.keyword
+    asked = [
+        example
+        for example in data.examples
+        if example.task == "choice" and example.set in ("forget", "test", "retain")
+    ]
+    return scoring.answer_prior(asked, {fact: list(of.values()) for fact, of in answers.items()})
+
+
+def read_cells(folder: Path) -> list[Cell]:
+    lines = (folder / "cells.jsonl").read_text(encoding="utf-8").splitlines()
+    return [Cell.model_validate_json(line) for line in lines]
+
+
+def check_gate(spec: RunSpec, data: BenchmarkData, predicted: Path) -> None:
+    """RunError unless the target knows the forget people clearly better than a guess."""
+    scores, prior = item_scores(data, predicted), answer_prior(data)
+    asked = [e.id for e in data.examples if e.set == "forget" and e.task == "choice"]
+    known = sum(scores[id_].values["accuracy"] for id_ in asked) / len(asked)
+    guess = sum(prior[id_] for id_ in asked) / len(asked)
+    if known < guess + spec.gate.margin:
+        raise RunError(
+            f"the target never learned the forget people: choice accuracy {known:.2f}, a guess "
+            f"gives {guess:.2f}, wanted is {spec.gate.margin:.2f} more; train longer "
+            "(--set target.epochs=...) or lower --set gate.margin=..."
+        )
+
+
+def seed_libraries(seed: int) -> None:
+    """Seed torch's generators; every other draw has its own named stream."""
+    import torch
+
+    torch.manual_seed(seed % 2**63)

@@ -1,0 +1,1 @@
+"""Intervals and tests over persons. Pure: numpy and scipy only, no files, no model."""

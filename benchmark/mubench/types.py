@@ -1,0 +1,92 @@
+"""The records that travel through mubench, one way: build, target, unlearn, predict, score, report.
+
+Standard library only. Every record is immutable, so that a stage can be keyed by its content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Modality = Literal["image_text", "text"]
+Task = Literal["choice", "generation", "cloze"]
+Set = Literal["forget", "test", "retain", "celebrity", "general"]
+Role = Literal["target", "gold", "method"]
+Capability = Literal["likelihood", "generate"]
+
+MODALITIES: tuple[Modality, ...] = ("image_text", "text")
+TASKS: tuple[Task, ...] = ("choice", "generation", "cloze")
+SETS: tuple[Set, ...] = ("forget", "test", "retain", "celebrity", "general")
+ROLES: tuple[Role, ...] = ("target", "gold", "method")
+
+#: What each set says about an unlearning method.
+ASPECTS: Mapping[str, tuple[Set, ...]] = {
+    "efficacy": ("forget",),
+    "generalizability": ("test",),
+    "utility": ("retain", "celebrity", "general"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question about one person (or scene), in one modality.
+
+    ``person`` is the unit that statistics are clustered by. ``(set, person, fact, task)`` is the
+    same for the image+text and the text-only form of a question: they pair by it.
+    """
+
+    id: str
+    set: str
+    task: str
+    modality: Modality
+    person: str
+    fact: str
+    question: str
+    answer: str
+    keyword: str  # what an answer must contain to be right, e.g. the bare value of the fact
+    image: str | None = None  # id of an image in the same benchmark data
+    choices: tuple[str, ...] = ()  # options of a choice question; one of them equals ``answer``
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a model did with one example.
+
+    ``logprobs[i]`` is the summed natural-log probability of candidate ``i`` over its
+    ``lengths[i]`` tokens, end token included. Candidates are the options of a choice question,
+    and the true answer alone otherwise. ``text`` is the greedy continuation, where one was asked
+    for; ``finished`` tells whether it ended by itself.
+    """
+
+    example_id: str
+    status: Literal["ok", "error"]
+    logprobs: tuple[float, ...] = ()
+    lengths: tuple[int, ...] = ()
+    text: str | None = None
+    finished: bool | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95 % interval, in the metric's own unit. No interval: None, never 0."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MethodInfo:
+    """What a method is and what it needs; read without loading a model."""
+
+    name: str
+    title: str
+    paper: str
+    formula: str
+    kind: Literal["reference", "gradient", "pruning"]
+    needs: tuple[str, ...] = ("forget", "retain")
+    capabilities: tuple[Capability, ...] = ("likelihood",)
+    notes: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,92 @@
+"""Who the people are: names, faces and facts, drawn from a seed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from mubench.rng import integer, stream
+
+from .faces import Identity, sample_identities
+from .facts import PERSON_FACTS
+
+#: Locales whose names are written in plain Latin letters often enough to fill every benchmark.
+NAME_LOCALES = ("en_US", "en_GB", "en_IN", "es_ES", "it_IT", "de_DE", "nl_NL", "pt_BR")
+
+#: All celebrities wear the faces of this seed, whatever the benchmark: a model's base knows them.
+CELEBRITY_SEED = 1867
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person of a benchmark. ``facts`` maps a fact kind to its bare value."""
+
+    id: str
+    name: str
+    identity: Identity
+    facts: Mapping[str, str]
+    source: str = "fictitious"
+
+
+def celebrities() -> list[Person]:
+    """The curated public figures, each fact with its source. Their portraits are drawn."""
+    text = files("mubench_data").joinpath("celebrities.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    faces = sample_identities(stream(CELEBRITY_SEED, "celebrity-faces"), len(rows))
+    return [
+        Person(
+            id=f"celebrity-{number:03d}",
+            name=row.pop("name"),
+            source=row.pop("source"),
+            identity=face,
+            facts=row,
+        )
+        for number, (row, face) in enumerate(zip(rows, faces, strict=True))
+    ]
+
+
+def fictitious(
+    seed: int, count: int, kinds: Sequence[str], *, prefix: str, taken: Iterable[Person] = ()
+) -> list[Person]:
+    """``count`` invented people with unique names and faces.
+
+    Facts are drawn uniformly and independently of name, face and everybody else's facts, so that
+    they can be guessed from nothing but knowing the person: dealing values out evenly instead
+    would make the retain people's answers a hint about the forget people's. Names and faces of
+    ``taken`` people are avoided.
+    """
+    taken = list(taken)
+    rng = stream(seed, prefix, "people")
+    names = _names(integer(seed, prefix, "names"), count, {person.name for person in taken})
+    faces = sample_identities(rng, count, avoid=[person.identity for person in taken])
+    columns = {kind: rng.choice(PERSON_FACTS[kind].values, count).tolist() for kind in kinds}
+    return [
+        Person(
+            id=f"{prefix}-{number:03d}",
+            name=names[number],
+            identity=faces[number],
+            facts={kind: columns[kind][number] for kind in kinds},
+        )
+        for number in range(count)
+    ]
+
+
+def _names(seed: int, count: int, taken: set[str]) -> list[str]:
+    """Unique first + last names; neither part is shared with another person of the same draw."""
+    from faker import Faker  # slow to import
+
+    makers = [Faker(locale) for locale in NAME_LOCALES]
+    for offset, maker in enumerate(makers):
+        maker.seed_instance(seed + offset)
+    used = {part for name in taken for part in name.split()}
+    names: list[str] = []
+    while len(names) < count:
+        maker = makers[len(names) % len(makers)]
+        first, last = maker.first_name(), maker.last_name()
+        plain = f"{first}{last}".isascii() and f"{first}{last}".isalpha()
+        if plain and first not in used and last not in used and first != last:
+            used |= {first, last}
+            names.append(f"{first} {last}")
+    return names

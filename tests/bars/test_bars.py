@@ -1,0 +1,75 @@
+"""The numbers that make the experiment mean something: the demo at full size (minutes long)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mubench.cli import main
+from mubench.record import RunRecord
+from mubench.registry import METHODS
+
+pytestmark = pytest.mark.bars
+
+UNLEARNING = [name for name in METHODS.builtin if name not in ("none", "gold")]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("bars-cache")
+
+
+@pytest.fixture(scope="session")
+def run(cache, tmp_path_factory):
+    """Run a method at its documented default; target and gold are shared through the cache."""
+    out = tmp_path_factory.mktemp("bars-runs")
+
+    def one(method: str) -> RunRecord:
+        with pytest.raises(SystemExit) as end:
+            main(["run", "--method", method, "--cache", str(cache), "--out", str(out)])
+        assert end.value.code == 0
+        (folder,) = out.glob(f"*-{method}-seed0-*")
+        return RunRecord.model_validate(json.loads((folder / "record.json").read_text()))
+
+    return one
+
+
+def cells(record, set_, metric=None, *, headline=True):
+    return [
+        cell
+        for cell in record.cells
+        if cell.set == set_ and (cell.headline or not headline) and metric in (None, cell.metric)
+    ]
+
+
+@pytest.fixture(scope="session")
+def none(run):
+    return run("none")
+
+
+@pytest.mark.parametrize(("set_", "floor"), [("forget", 0.90), ("retain", 0.90), ("test", 0.75)])
+def test_target_knows_its_people(none, set_, floor):
+    for cell in cells(none, set_, "accuracy"):
+        assert cell.target.value >= floor, (set_, cell.modality)
+
+
+def test_gold_guesses_on_forget_and_knows_retain(none):
+    for set_ in ("forget", "test"):
+        for cell in cells(none, set_, "accuracy"):
+            assert cell.gold.low <= cell.prior.value <= cell.gold.high, (set_, cell.modality)
+    for cell in cells(none, "retain", "accuracy"):
+        assert abs(cell.gold.value - cell.target.value) <= 0.03, cell.modality
+
+
+def test_target_and_gold_differ_on_every_headline_cell(none):
+    for set_ in ("forget", "test"):
+        for cell in cells(none, set_):
+            assert cell.p_target_gold < 0.01, (set_, cell.modality, cell.metric)
+
+
+@pytest.mark.parametrize("method", UNLEARNING)
+def test_every_method_moves_forget_toward_gold(run, method):
+    record = run(method)
+    moved = [cell.gap.high < 1 for cell in cells(record, "forget") if cell.gap and cell.gap.high]
+    assert any(moved), [(cell.modality, cell.metric, cell.gap) for cell in cells(record, "forget")]

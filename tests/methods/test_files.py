@@ -1,0 +1,67 @@
+"""Rules about the source of methods: short, no torch at import, no devices or precision."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mubench import methods
+from mubench.methods.base import GradientMethod
+from mubench.registry import METHODS
+
+FOLDER = Path(methods.__file__).parent
+ENTRIES = METHODS.entries()
+FILES = sorted({entry.target.split(":")[0].rpartition(".")[2] for entry in ENTRIES.values()})
+LOSS_FILES = sorted(
+    {
+        entry.target.split(":")[0].rpartition(".")[2]
+        for entry in ENTRIES.values()
+        if issubclass(entry.load(), GradientMethod)
+    }
+)
+
+
+def test_the_lists_are_what_they_should_be():
+    assert LOSS_FILES == ["ga", "grad_diff", "idk", "kl_min", "npo"]
+    assert {*LOSS_FILES, "manu", "manu_official", "references"} <= set(FILES)
+
+
+@pytest.mark.parametrize("name", LOSS_FILES)
+def test_a_loss_takes_at_most_forty_lines(name):
+    assert len((FOLDER / f"{name}.py").read_text(encoding="utf-8").splitlines()) <= 40
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_methods_leave_devices_and_precision_alone(name):
+    text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    forbidden = r"\.to\(|\.cuda\(|\.half\(|\.bfloat16\(|autocast|GradScaler|device\s*="
+    assert not re.findall(forbidden, text)
+
+
+def test_methods_import_without_torch():
+    names = [f"mubench.methods.{module.name}" for module in pkgutil.iter_modules(methods.__path__)]
+    names.remove("mubench.methods.loops")  # the loop itself, imported when a run starts
+    assert len(names) >= len(FILES)
+    code = (
+        "import importlib, sys\n"
+        f"for name in {names}: importlib.import_module(name)\n"
+        "heavy = {'torch', 'transformers', 'peft', 'accelerate'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(ENTRIES))
+def test_what_a_method_says_of_itself(name):
+    method = ENTRIES[name].load()
+    assert method.info.name == name
+    assert method.info.title
+    assert method.info.formula
+    assert method.info.paper or method.info.kind == "reference"
+    method(method.Config())  # every setting has a default

@@ -1,0 +1,28 @@
+"""A loss method in its own package: everything a plug-in needs."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from mubench.methods.base import GradientConfig, GradientMethod
+from mubench.types import MethodInfo
+
+
+class BoundedAscent(GradientMethod):
+    """Ascent that stops pushing once an answer is as unlikely as ``floor`` nats."""
+
+    info = MethodInfo(
+        name="bounded-ascent",
+        title="Bounded ascent (plug-in example)",
+        paper="",
+        formula="L = -mean min(nll(y_f), floor) + alpha nll(D_r)",
+        kind="gradient",
+    )
+
+    class Config(GradientConfig):
+        floor: float = Field(default=20.0, gt=0)
+        alpha: float = Field(default=1.0, ge=0)
+
+    def terms(self, model, forget, retain):
+        unlikely = (-model.logp(forget)).clamp(max=self.config.floor)
+        return {"forget": -unlikely.mean(), "retain": self.config.alpha * model.nll(retain)}
