@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -43,7 +43,7 @@ class PeopleOptions:
 
     fictitious: int = 60
     celebrities: int = 24
-    forget_ratio: float = 0.2
+    forget_ratio: float = 0.25
     scenes: int = 24
     words: int = 24
     facts: tuple[str, ...] = tuple(PERSON_FACTS)
@@ -67,10 +67,10 @@ class Benchmark:
         return sha({"examples": examples, "images": pictures, "people": self.people})
 
 
-def split_forget(people: Sequence[Person], ratio: float, seed: int) -> set[str]:
-    """Ids of the forget people. Splits of the same seed are nested: 5 % lies within 10 %."""
-    order = stream(seed, "forget").permutation(len(people))
-    return {people[index].id for index in order[: round(ratio * len(people))]}
+def split_forget(count: int, ratio: float, seed: int) -> list[int]:
+    """Indices of the forget people. Splits of the same seed are nested: 5 % lies within 10 %."""
+    order = stream(seed, "forget").permutation(count)
+    return sorted(int(index) for index in order[: round(ratio * count)])
 
 
 def held_out_scene(scene: Scene) -> bool:
@@ -82,10 +82,16 @@ def build_people(options: PeopleOptions, progress: Progress = lambda *_: None) -
     """People, their portraits, and the sets forget, test, retain, celebrity and general."""
     built = Benchmark()
     famous = celebrities()[: options.celebrities]
+    chosen = split_forget(options.fictitious, options.forget_ratio, options.seed)
     people = fictitious(
-        options.seed, options.fictitious, options.facts, prefix="person", taken=celebrities()
+        options.seed,
+        options.fictitious,
+        options.facts,
+        prefix="person",
+        taken=celebrities(),
+        groups=[chosen, [i for i in range(options.fictitious) if i not in chosen]],
     )
-    forget = split_forget(people, options.forget_ratio, options.seed)
+    forget = {people[index].id for index in chosen}
     pools = {kind: PERSON_FACTS[kind].values for kind in options.facts}
     known = {kind: [person.facts[kind] for person in celebrities()] for kind in CELEBRITY_FACTS}
 
@@ -101,13 +107,15 @@ def build_people(options: PeopleOptions, progress: Progress = lambda *_: None) -
     ask([person for person in people if person.id not in forget], "retain")
     ask(famous, "celebrity")
     _add_general(built, options)
+    _add_rehearsal(built, options)
 
     for done, person in enumerate((*people, *famous), start=1):
         set_ = "celebrity"
         if person.source == "fictitious":
             set_ = "forget" if person.id in forget else "retain"
-        # Celebrities are known from the base model; rehearsing them in training keeps them known.
-        built.train += training_examples(person, set_)
+        # Held-out wordings stay known through every other retain person, never through a forget
+        # person. Celebrities are known from the base model; rehearsal keeps them known.
+        built.train += training_examples(person, set_, held_out=set_ == "retain" and done % 2 == 0)
         built.people.append(_person_row(person, set_))
         views = stream(options.seed, "views", person.id)
         for view in (*TRAINING_VIEWS, TEST_VIEW):
@@ -133,6 +141,25 @@ def _add_general(built: Benchmark, options: PeopleOptions) -> None:
         built.examples.append(word_example(word, id_, "general", number, rng))
         built.images[id_] = _png(draw_word(word, rng, options.image_size))
     built.examples += text_examples("general", rng)
+
+
+def _add_rehearsal(built: Benchmark, options: PeopleOptions) -> None:
+    """General questions for training, so that fine-tuning on people leaves the rest alive."""
+    rng = stream(options.seed, "rehearsal")
+    number = 0
+    while number < 6 * options.scenes:
+        scene = sample_scene(rng)
+        if not held_out_scene(scene):
+            id_ = f"rehearsal-scene-{number:03d}"
+            built.train += scene_examples(scene, id_, "general", number, rng)
+            built.images[id_] = _png(draw_scene(scene, options.image_size))
+            number += 1
+    for number in range(4 * options.words):
+        word = WORDS[number % len(WORDS)]
+        id_ = f"rehearsal-word-{number:03d}"
+        built.train.append(word_example(word, id_, "general", number, rng))
+        built.images[id_] = _png(draw_word(word, rng, options.image_size))
+    built.train += text_examples("general", rng)
 
 
 def _person_row(person: Person, set_: str) -> dict[str, Any]:

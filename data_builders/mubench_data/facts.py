@@ -1,7 +1,7 @@
 """What can be known about a person, and every wording in which it is asked.
 
 A fact kind carries its pool of values and its wordings. The last wording of every list is held
-out: no training set of a benchmark contains it, the test set asks with it.
+out: no training set asks it about a forget person, the test set does.
 """
 
 from __future__ import annotations

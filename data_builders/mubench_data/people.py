@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
+import numpy as np
+
 from mubench.rng import integer, stream
 
 from .faces import Identity, sample_identities
@@ -48,20 +50,32 @@ def celebrities() -> list[Person]:
 
 
 def fictitious(
-    seed: int, count: int, kinds: Sequence[str], *, prefix: str, taken: Iterable[Person] = ()
+    seed: int,
+    count: int,
+    kinds: Sequence[str],
+    *,
+    prefix: str,
+    taken: Iterable[Person] = (),
+    groups: Sequence[Sequence[int]] = (),
 ) -> list[Person]:
     """``count`` invented people with unique names and faces.
 
-    Facts are drawn uniformly and independently of name, face and everybody else's facts, so that
-    they can be guessed from nothing but knowing the person: dealing values out evenly instead
-    would make the retain people's answers a hint about the forget people's. Names and faces of
-    ``taken`` people are avoided.
+    Facts are drawn independently of name and face. Within each of the ``groups`` (indices that
+    split the people, e.g. forget and retain) every value of a pool is used equally often, so that
+    the answers of one group are no hint about the other's. Without groups, draws are uniform.
+    Names and faces of ``taken`` people are avoided.
     """
     taken = list(taken)
     rng = stream(seed, prefix, "people")
     names = _names(integer(seed, prefix, "names"), count, {person.name for person in taken})
     faces = sample_identities(rng, count, avoid=[person.identity for person in taken])
     columns = {kind: rng.choice(PERSON_FACTS[kind].values, count).tolist() for kind in kinds}
+    for group in groups:
+        for kind in kinds:
+            for index, value in zip(
+                group, _evenly(rng, PERSON_FACTS[kind].values, len(group)), strict=True
+            ):
+                columns[kind][index] = value
     return [
         Person(
             id=f"{prefix}-{number:03d}",
@@ -71,6 +85,12 @@ def fictitious(
         )
         for number in range(count)
     ]
+
+
+def _evenly(rng: np.random.Generator, values: Sequence[str], count: int) -> list[str]:
+    """``count`` draws in random order in which no value is more than one ahead of another."""
+    rounds = [rng.permutation(len(values)) for _ in range(-(-count // len(values)))]
+    return [values[index] for index in rng.permutation(np.concatenate(rounds)[:count])]
 
 
 def _names(seed: int, count: int, taken: set[str]) -> list[str]:

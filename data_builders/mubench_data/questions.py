@@ -62,8 +62,8 @@ def _example(
 def training_examples(person: Person, set_: str, *, held_out: bool = False) -> Iterator[Example]:
     """Every fact in every task, wording and modality; pictures rotate through the training views.
 
-    Held-out wordings are left out unless ``held_out`` is given, as for people no benchmark asks
-    about. Image+text only: who is shown.
+    Held-out wordings are left out unless ``held_out`` is given, as for people whom the test set
+    does not ask about. Image+text only: who is shown.
     """
     view = 0
     for fact, kind in kinds_of(person).items():

@@ -231,7 +231,7 @@ def test_nothing_outside_the_scope_changes(name, family):
 
 
 @pytest.mark.parametrize("name", [name for name in CHANGING if is_gradient(name)])
-def test_full_scope_reaches_both_towers_and_comes_back(name, tmp_path):
+def test_full_scope_changes_the_language_model_and_comes_back(name, tmp_path):
     family = "llava"
     done = unlearned(name, family, tmp_path, scope="full")
     assert done.kind == "full"
@@ -239,8 +239,8 @@ def test_full_scope_reaches_both_towers_and_comes_back(name, tmp_path):
     changed = {
         key for key, value in done.model.model.state_dict().items() if not value.equal(before[key])
     }
-    assert any("vision_tower" in key for key in changed)
     assert any("language_model" in key for key in changed)
+    assert not any("vision_tower" in key for key in changed)
     fresh = target(family)
     fresh.load_delta(tmp_path)
     assert fresh.fingerprint() == done.model.fingerprint()

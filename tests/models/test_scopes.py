@@ -15,7 +15,7 @@ from mubench.models.load import load_model
 from tiny_models import FAMILIES, examples, of_modality, tiny_llava
 
 LANGUAGE = re.compile(r"model\.(language|text)_model\.layers\.\d+\.")
-VISION = re.compile(r"model\.(vision_tower|vision_model|visual)\.")
+VISION = re.compile(r"model\.(vision_tower|vision_model|visual(?!\.merger))\.")
 
 
 def skeleton(family: str) -> nn.Module:
@@ -92,10 +92,16 @@ def test_lora_opens_language_linears_and_nothing_of_the_vision_tower(family):
     assert all(parameter.shape[0] == 2 or parameter.shape[1] == 2 for parameter in parameters)
 
 
-def test_full_scope_opens_everything():
-    model = tiny_llava()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_full_scope_opens_all_but_the_vision_tower(family):
+    model = FAMILIES[family]()
     model.model.requires_grad_(False)
-    assert len(model.train_scope("full")) == len(list(model.model.parameters()))
+    named = dict(model.model.named_parameters())
+    opened = {id(parameter) for parameter in model.train_scope("full")}
+    closed = {name for name, parameter in named.items() if id(parameter) not in opened}
+    assert closed == {name for name in named if VISION.match(name)}
+    assert closed
+    assert set(model.trained_modules()) == set(named) - closed
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -59,7 +59,7 @@ class BenchmarkSettings(Settings):
     title: str
     fictitious: int = Field(default=60, ge=4)
     celebrities: int = Field(default=24, ge=0, le=24)
-    forget_ratio: float = Field(default=0.2, ge=0, lt=1)
+    forget_ratio: float = Field(default=0.25, ge=0, lt=1)
     scenes: int = Field(default=24, ge=0)
     words: int = Field(default=24, ge=0)
     facts: tuple[str, ...] = ()

@@ -114,7 +114,8 @@ class MANU:
                     if z is None:  # the vision tower does not run without a picture
                         pooled = torch.zeros(samples, block.count)
                     elif block.tower == "vision":
-                        pooled = z.float().reshape(samples, -1, block.count).mean(1)
+                        seen_patches = model.patches(z.float(), batch)
+                        pooled = torch.stack([picture.mean(0) for picture in seen_patches])
                     else:
                         pooled = torch.einsum("btn,bt->bn", z.float(), where)
                         pooled = pooled / where.sum(1, keepdim=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from mubench.config.schema import Settings
+from mubench.errors import RunError
 from mubench.types import MethodInfo
 
 from . import activations
@@ -90,7 +91,12 @@ class MANUOfficial:
             ):
                 samples = len(batch.labels)
                 for name, z in seen.items():
-                    z = z.float().clamp(-CLAMP, CLAMP).reshape(samples, -1, z.shape[-1]).cpu()
+                    if blocks[0].tower == "vision":
+                        pictures = model.patches(z, batch)
+                        if len({len(picture) for picture in pictures}) > 1:
+                            raise RunError("manu-official needs pictures of one size in a batch")
+                        z = torch.stack(pictures)
+                    z = z.float().clamp(-CLAMP, CLAMP).cpu()
                     spread = z.std(0) if samples > 1 else torch.zeros_like(z[0])
                     three = torch.stack([z.abs().mean(0), spread, z.square().mean(0).sqrt()], 1)
                     parts = chunks.setdefault(name.rpartition(".")[2], [])

@@ -85,6 +85,12 @@ class HFVisionLanguageModel:
         ends = self.tokenizer.eos_token_id if ends is None else ends
         return list(ends) if isinstance(ends, list) else [ends]
 
+    @property
+    def _placeholder(self) -> int:
+        """Id of the token that stands for a picture in the chat template."""
+        found: int = self.processor.image_token_id
+        return found
+
     def _render(self, question: str, image: str | None, answer: str | None = None) -> str:
         content: list[dict[str, str]] = [{"type": "text", "text": question}]
         if image is not None:
@@ -112,10 +118,9 @@ class HFVisionLanguageModel:
                 if value.dim() == 2 and value.shape[1] == length and not value.is_floating_point()
             }
             full = rows["input_ids"]
-            start = _common(plain, full)
-            tail = _common(plain[start:][::-1], full[start:][::-1])
             # The placeholder may itself be the first token of its expansion.
-            start = min(start, len(plain) - tail - 1)
+            start = min(_common(plain, full), plain.index(self._placeholder))
+            tail = _common(plain[start + 1 :][::-1], full[start + 1 :][::-1])
             self._pictures[image] = _Picture(
                 tensors={key: value for key, value in output.items() if key not in rows},
                 stub=tuple(plain[start : len(plain) - tail]),
@@ -195,6 +200,8 @@ class HFVisionLanguageModel:
     def _collate(
         self, rows: Sequence[dict[str, list[int]]], images: Sequence[str | None], *, left: bool
     ) -> dict[str, Tensor]:
+        if len({image is None for image in images}) > 1:
+            raise ValueError("image+text and text-only examples do not share a batch")
         width = max(len(row["input_ids"]) for row in rows)
         pad = self.tokenizer.pad_token_id
         inputs: dict[str, Tensor] = {}
@@ -208,8 +215,6 @@ class HFVisionLanguageModel:
             device=self.device,
         )
         shown = [self.picture(image).tensors for image in images if image is not None]
-        if len(shown) not in (0, len(rows)):
-            raise ValueError("image+text and text-only examples do not share a batch")
         for key in shown[0] if shown else ():
             value = torch.cat([tensors[key] for tensors in shown]).to(self.device)
             inputs[key] = value.to(self.model.dtype) if value.is_floating_point() else value
@@ -315,6 +320,14 @@ class HFVisionLanguageModel:
                     )
         return found
 
+    def patches(self, activations: Tensor, batch: Batch) -> list[Tensor]:
+        """Vision activations of a batch, [patches, units] a picture, whatever their sizes."""
+        flat = activations.reshape(-1, activations.shape[-1])
+        grids = batch.inputs.get("image_grid_thw")
+        if grids is not None:  # pictures of any size in one row of patches
+            return list(flat.split(grids.prod(1).tolist()))
+        return list(flat.split(len(flat) // len(batch.labels)))
+
     def module(self, name: str) -> torch.nn.Module:
         """A submodule by its full name."""
         found: torch.nn.Module = self.model.get_submodule(name)
@@ -393,7 +406,10 @@ class HFVisionLanguageModel:
     # -- storage ----------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Weights (safetensors) and processor in Hugging Face layout."""
+        """Weights (safetensors) and processor in Hugging Face layout, adapters merged."""
+        if self._scope == "lora":
+            self.model = self.model.merge_and_unload()
+            self._scope = None
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 

@@ -41,13 +41,13 @@ LAYOUTS: dict[str, Layout] = {
         lora=rf"model\.language_model\.layers\.\d+\.{_PROJECTIONS}",
     ),
     "qwen2_vl": Layout(
-        vision=r"model\.visual\..*",
+        vision=r"model\.visual\.(?!merger\.).*",
         language_mlp=r"model\.language_model\.layers\.(\d+)\.mlp",
         vision_mlp=r"model\.visual\.blocks\.(\d+)\.mlp",
         lora=rf"model\.language_model\.layers\.\d+\.{_PROJECTIONS}",
     ),
     "qwen2_5_vl": Layout(
-        vision=r"model\.visual\..*",
+        vision=r"model\.visual\.(?!merger\.).*",
         language_mlp=r"model\.language_model\.layers\.(\d+)\.mlp",
         vision_mlp=r"model\.visual\.blocks\.(\d+)\.mlp",
         lora=rf"model\.language_model\.layers\.\d+\.{_PROJECTIONS}",

@@ -43,7 +43,7 @@ def train_model(
     from mubench.methods import loops
     from mubench.models.load import load_model
 
-    sets = ("forget", "retain", "celebrity") if role == "target" else ("retain", "celebrity")
+    sets = ("retain", "celebrity", "general", *(("forget",) if role == "target" else ()))
     examples = data.train(*sets)
     training = spec.target
     seed_libraries(integer(spec.seed, "train"))
