@@ -76,7 +76,7 @@ def test_every_person_has_five_two_two_questions_in_both_modalities(built: Bench
     asked: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
     for example in of(built, *PEOPLE_SETS):
         asked[example.set, example.person, example.modality][example.task] += 1
-    assert len(asked) == 2 * (12 + 12 + 48 + 24)
+    assert len(asked) == 2 * (15 + 15 + 45 + 24)
     assert all(tasks == {"choice": 5, "generation": 2, "cloze": 2} for tasks in asked.values())
 
 
@@ -108,7 +108,7 @@ def test_ids_are_unique(facts: tuple[str, ...], part: str) -> None:
 def test_forget_and_test_are_the_same_people_and_nobody_is_in_two_sets(built: Benchmark) -> None:
     people = {set_: {example.person for example in of(built, set_)} for set_ in PEOPLE_SETS}
     assert people["forget"] == people["test"]
-    assert len(people["forget"]) == 12
+    assert len(people["forget"]) == 15
     assert not people["forget"] & people["retain"]
     assert not people["celebrity"] & (people["forget"] | people["retain"])
     trained = {example.person: example.set for example in built.train}

@@ -42,7 +42,7 @@ def refused(folder: Path, file: str) -> pytest.RaisesExc[DamagedError]:
 def test_round_trip_gives_equal_examples(built: Benchmark, folder: Path) -> None:
     data = BenchmarkData(folder)
     assert data.examples == built.examples
-    assert data.train("forget", "retain", "celebrity") == built.train
+    assert data.train("forget", "retain", "celebrity", "general") == built.train
     assert data.train("forget") == [e for e in built.train if e.set == "forget"]
     assert all(data.png(name) == png for name, png in built.images.items())
     assert data.image(next(iter(built.images))).size == (32, 32)

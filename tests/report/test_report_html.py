@@ -10,7 +10,11 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-from report_fixtures import (
+
+from mubench.record import Value
+from mubench.report import html, pictures
+from mubench.report.html import bar, render_html, verdict
+from report.report_fixtures import (
     ATTACK,
     REASON,
     cells,
@@ -20,10 +24,6 @@ from report_fixtures import (
     record,
     samples,
 )
-
-from mubench.record import Value
-from mubench.report import html, pictures
-from mubench.report.html import bar, render_html, verdict
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 
@@ -80,7 +80,7 @@ def test_same_input_same_bytes(plain):
 
 def test_same_bytes_in_another_process(plain):
     code = (
-        "import hashlib, report_fixtures as f; from mubench.report.html import render_html;"
+        "import hashlib, report.report_fixtures as f; from mubench.report.html import render_html;"
         "print(hashlib.sha256(render_html(f.record(), f.samples()).encode()).hexdigest())"
     )
     path = [entry for entry in sys.path if entry]
@@ -185,7 +185,7 @@ def test_empty_run():
 def test_verdict_quotes_the_cells():
     first, image, text, retain = verdict(record())
     assert first == (
-        "On the forget people, MANU has a choice accuracy of 0.41 on image+text questions (gold "
+        "On the forget people, manu has a choice accuracy of 0.41 on image+text questions (gold "
         "0.25, target 0.98) and 0.72 on text-only questions (gold 0.25, target 0.98)."
     )
     assert image.startswith("image+text: the gap to gold is +0.22 [0.15, 0.29]: closer to gold")

@@ -7,9 +7,9 @@ import math
 
 import pytest
 from pydantic import ValidationError
-from report_fixtures import cells, hostile_record, record
 
 from mubench.record import Cell, RunRecord, Value
+from report.report_fixtures import cells, hostile_record, record
 
 
 @pytest.mark.parametrize("make", [record, hostile_record])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 
 import pytest
-from report_fixtures import cells, hostile_record, record
 from rich.cells import cell_len
 from rich.console import Console
 
 from mubench.record import RunRecord, Value
 from mubench.report import view
 from mubench.report.tables import GAP_LEGEND, INTERVAL_LEGEND, render
+from report.report_fixtures import cells, hostile_record, record
 
 
 def printed(run: RunRecord, width: int = 100) -> list[str]:
@@ -52,7 +52,7 @@ def test_rows_show_values_intervals_and_signed_gap():
 def test_order_is_what_was_run_then_warnings_then_table_then_cost():
     lines = printed(record())
     text = "\n".join(lines)
-    assert lines[0] == "MANU on smolvlm-256m | people-mini | seed 0 | run 3f9c2a71be04"
+    assert lines[0] == "manu on smolvlm-256m | people-mini | seed 0 | run 3f9c2a71be04"
     assert lines[1].startswith("warning: forget:")
     places = [text.index(word) for word in ("EFFICACY", "GENERALIZABILITY", "UTILITY", "→method")]
     assert places == sorted(places)

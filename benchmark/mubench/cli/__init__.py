@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -55,7 +56,13 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; the same command goes on where it stopped", 130)
+        print(
+            "mubench: error: interrupted; the same command goes on where it stopped",
+            file=sys.stderr,
+            flush=True,
+        )
+        # Not sys.exit: Python kills itself with SIGINT if the signal arrived inside an exec().
+        os._exit(130)
     except Exception as error:
         if debug:
             raise

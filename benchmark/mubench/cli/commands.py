@@ -25,7 +25,9 @@ Cache = Annotated[
 def _console(**options: Any) -> Any:
     from rich.console import Console
 
-    return Console(soft_wrap=False, **options)
+    console = Console(**options)
+    # In a pipe or a log there is no width to ask for: the tables are made for 100 columns.
+    return console if console.is_terminal else Console(width=100, **options)
 
 
 def _store(cache: Path | None) -> Any:
@@ -216,14 +218,10 @@ def _read_record(folder: Path) -> Any:
 
 def doctor(cache: Cache = None) -> None:
     """Environment, GPU, cache and hub: what a bug report needs."""
-    from rich.table import Table
-
     from mubench.runner.doctor import checks
 
-    table = Table(show_header=False, box=None)
     for name, value in checks(_store(cache)):
-        table.add_row(name, value)
-    _console().print(table)
+        print(f"{name:<14}{value}")  # no table: it would wrap the paths
 
 
 def cache_ls(cache: Cache = None) -> None:
