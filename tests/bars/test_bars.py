@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -17,7 +18,8 @@ UNLEARNING = [name for name in METHODS.builtin if name not in ("none", "gold")]
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("bars-cache")
+    """A fresh cache, or the one in MUBENCH_BARS_CACHE to look at a method again quickly."""
+    return os.environ.get("MUBENCH_BARS_CACHE") or tmp_path_factory.mktemp("bars-cache")
 
 
 @pytest.fixture(scope="session")
