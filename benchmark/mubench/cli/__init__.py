@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -46,23 +47,14 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    before = signal.signal(signal.SIGINT, _interrupted)
     try:
         status = typer.main.get_command(app()).main(arguments, standalone_mode=False)
-        if status == 130:  # what typer makes of a KeyboardInterrupt
-            raise KeyboardInterrupt
         sys.exit(status if isinstance(status, int) else 0)
     except MubenchError as error:
         if debug:
             raise
         _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        print(
-            "mubench: error: interrupted; the same command goes on where it stopped",
-            file=sys.stderr,
-            flush=True,
-        )
-        # Not sys.exit: Python kills itself with SIGINT if the signal arrived inside an exec().
-        os._exit(130)
     except Exception as error:
         if debug:
             raise
@@ -70,6 +62,17 @@ def main(arguments: list[str] | None = None) -> None:
         if message is not None:
             _fail(message, 2)
         _fail(f"{type(error).__name__}: {error} (a bug; --debug shows where)", 1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupted(*_: Any) -> None:
+    """End at once. A KeyboardInterrupt can be swallowed by a library that is being imported; the
+    store makes an abrupt end as safe as an orderly one."""
+    shown = "\x1b[?25h\n" if sys.stderr.isatty() else ""  # a progress bar hides the cursor
+    line = "mubench: error: interrupted; the same command goes on where it stopped\n"
+    os.write(2, f"{shown}{line}".encode())
+    os._exit(130)
 
 
 def _usage(error: Any) -> str | None:
