@@ -48,6 +48,7 @@ def test_every_end_token_of_the_generation_config_ends_an_answer():
     model = tiny_llava()
     stop = model.tokenizer("b")["input_ids"][0]
     model.model.generation_config.eos_token_id = [model.tokenizer.eos_token_id, stop]
+    model = type(model)(model.model, model.processor, model.encoder.images)
     start = model.tokenizer("a")["input_ids"]
     model.model.generate = lambda **inputs: torch.cat(
         [inputs["input_ids"], torch.tensor([[*start, stop, *start]])], 1

@@ -234,6 +234,6 @@ def test_a_saved_model_loads_with_plain_transformers(tmp_path):
     settings = ModelSettings(
         name="x", title="X", source=str(tmp_path), benchmark="b", parameters=1.0
     )
-    loaded = load_model(settings, model.images)
+    loaded = load_model(settings, model.encoder.images)
     assert loaded.fingerprint() == model.fingerprint()
     assert outputs(loaded).equal(outputs(model))

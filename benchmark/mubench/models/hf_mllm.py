@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,36 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mubench.errors import RunError, UsageError
+from mubench.errors import UsageError
 from mubench.types import Capability, Example, Response
 
+from .encoding import IGNORE, Encoder, Row
 from .layouts import LAYOUTS, Layout
 from .protocols import Batch, DeltaKind, Images, Neurons, Scope, Units
 
-IGNORE = -100
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """What the processor makes of one picture, whatever is asked about it.
-
-    ``tensors``: pixel values, grids and masks. ``block``: for every sequence-shaped output, the
-    values that stand in place of the tokenised image placeholder ``stub``; ``fill`` elsewhere.
-    """
-
-    tensors: Mapping[str, Tensor]
-    stub: tuple[int, ...]
-    block: Mapping[str, tuple[int, ...]]
-    fill: Mapping[str, int]
-
 
 class HFVisionLanguageModel:
-    """A conditional-generation model with its processor.
-
-    The prompt is the processor's own chat template. A picture is processed once, however many
-    questions are asked about it. Sequences are right-padded for scoring and training (a padded
-    row equals the row alone) and left-padded for generation, as ``transformers`` expects.
-    """
+    """A conditional-generation model with its processor; ``encoder`` makes its inputs."""
 
     capabilities: frozenset[Capability] = frozenset({"likelihood", "generate"})
 
@@ -52,22 +31,18 @@ class HFVisionLanguageModel:
         self.model = model
         self.processor = processor
         self.tokenizer = processor.tokenizer
-        self.images = images
+        self.encoder = Encoder(processor, images, _ends(model, processor.tokenizer))
         self.model.eval()
-        self._pictures: dict[str, _Picture] = {}
-        self._prompts: dict[tuple[str | None, str], tuple[str, list[int]]] = {}
-        self._rows: dict[
-            tuple[str, str | None, str], tuple[dict[str, list[int]], list[int], str]
-        ] = {}
         self._scope: Scope | None = None
         self._frozen: HFVisionLanguageModel | None = None
         self._zeroed: dict[str, dict[str, list[int]]] = {"rows": {}, "columns": {}}
 
-    # -- text and pictures to tensors -------------------------------------------------------
+    # -- tensors ----------------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        found: torch.device = next(self.model.parameters()).device
+        return found
 
     @property
     def layout(self) -> Layout:
@@ -79,146 +54,24 @@ class HFVisionLanguageModel:
             )
         return LAYOUTS[kind]
 
-    @property
-    def _end(self) -> list[int]:
-        ends = self.model.generation_config.eos_token_id
-        ends = self.tokenizer.eos_token_id if ends is None else ends
-        return list(ends) if isinstance(ends, list) else [ends]
-
-    @property
-    def _placeholder(self) -> int:
-        """Id of the token that stands for a picture in the chat template."""
-        found: int = self.processor.image_token_id
-        return found
-
-    def _render(self, question: str, image: str | None, answer: str | None = None) -> str:
-        content: list[dict[str, str]] = [{"type": "text", "text": question}]
-        if image is not None:
-            content.insert(0, {"type": "image"})
-        turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
-        if answer is not None:
-            turns.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
-        text: str = self.processor.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=answer is None
-        )
-        return text
-
-    def picture(self, image: str) -> _Picture:
-        """What the processor makes of a picture; kept, since many questions share it."""
-        if image not in self._pictures:
-            if self.images is None:
-                raise RunError(f"picture '{image}' is asked for, but the model was given none")
-            text = self._render("?", image)
-            output = self.processor(text=[text], images=[self.images(image)], return_tensors="pt")
-            plain = self.tokenizer(text)["input_ids"]
-            length = output["input_ids"].shape[1]
-            rows = {
-                key: value[0].tolist()
-                for key, value in output.items()
-                if value.dim() == 2 and value.shape[1] == length and not value.is_floating_point()
-            }
-            full = rows["input_ids"]
-            # The placeholder may itself be the first token of its expansion.
-            start = min(_common(plain, full), plain.index(self._placeholder))
-            tail = _common(plain[start + 1 :][::-1], full[start + 1 :][::-1])
-            self._pictures[image] = _Picture(
-                tensors={key: value for key, value in output.items() if key not in rows},
-                stub=tuple(plain[start : len(plain) - tail]),
-                block={
-                    key: tuple(row[start : len(row) - tail])
-                    for key, row in rows.items()
-                    if key != "attention_mask"
-                },
-                fill={key: row[0] for key, row in rows.items()},
-            )
-        return self._pictures[image]
-
-    def _prompt(self, question: str, image: str | None) -> tuple[str, list[int]]:
-        key = (image and "image", question)
-        if key not in self._prompts:
-            text = self._render(question, image)
-            self._prompts[key] = (text, self.tokenizer(text)["input_ids"])
-        return self._prompts[key]
-
-    def _answer(self, example: Example, answer: str) -> tuple[list[int], list[int]]:
-        """Prompt and answer token ids, image placeholder not yet expanded.
-
-        They are split where the tokenised prompt ends inside the tokenised whole, so that the
-        model is scored on the very tokens it would read.
-        """
-        _, prompt = self._prompt(example.question, example.image)
-        text = self._render(example.question, example.image, answer).rstrip()
-        whole = self.tokenizer(text)["input_ids"]
-        split = _common(prompt, whole)
-        tail = whole[split:]
-        return prompt[:split], tail if tail[-1] in self._end else [*tail, self._end[0]]
-
-    def _expand(self, ids: list[int], image: str | None) -> dict[str, list[int]]:
-        if image is None:
-            return {"input_ids": ids}
-        picture = self.picture(image)
-        width = len(picture.stub)
-        for start in range(len(ids) - width + 1):
-            if tuple(ids[start : start + width]) == picture.stub:
-                break
-        else:
-            raise RunError(f"no image placeholder in the prompt for picture '{image}'")
-        return {
-            key: [
-                *(ids[:start] if key == "input_ids" else [picture.fill[key]] * start),
-                *block,
-                *(
-                    ids[start + width :]
-                    if key == "input_ids"
-                    else [picture.fill[key]] * (len(ids) - start - width)
-                ),
-            ]
-            for key, block in picture.block.items()
-        }
-
-    def _row(self, example: Example, answer: str) -> tuple[dict[str, list[int]], list[int], str]:
-        """Token ids, labels and hash of one question with one answer; kept for later epochs."""
-        key = (example.question, example.image, answer)
-        if key not in self._rows:
-            prompt, tail = self._answer(example, answer)
-            row = self._expand([*prompt, *tail], example.image)
-            labels = [IGNORE] * (len(row["input_ids"]) - len(tail)) + tail
-            digest = sha256(repr((row, labels, example.image)).encode()).hexdigest()
-            self._rows[key] = (row, labels, digest)
-        return self._rows[key]
-
     def encode(self, examples: Sequence[Example], answers: Sequence[str] | None = None) -> Batch:
         """Examples with their answers (or the given ones) as one batch of one modality."""
         answers = [example.answer for example in examples] if answers is None else answers
-        pairs = [self._row(e, answer) for e, answer in zip(examples, answers, strict=True)]
+        pairs = [self.encoder.row(e, answer) for e, answer in zip(examples, answers, strict=True)]
         rows, labels, keys = zip(*pairs, strict=True)
-        inputs = self._collate(rows, [example.image for example in examples], left=False)
+        inputs = self._collate(rows, examples, left=False)
         width = inputs["input_ids"].shape[1]
         padded = [label + [IGNORE] * (width - len(label)) for label in labels]
         return Batch(inputs, torch.tensor(padded, device=self.device), keys)
 
     def _collate(
-        self, rows: Sequence[dict[str, list[int]]], images: Sequence[str | None], *, left: bool
+        self, rows: Sequence[Row], examples: Sequence[Example], *, left: bool
     ) -> dict[str, Tensor]:
-        if len({image is None for image in images}) > 1:
-            raise ValueError("image+text and text-only examples do not share a batch")
-        width = max(len(row["input_ids"]) for row in rows)
-        pad = self.tokenizer.pad_token_id
-        inputs: dict[str, Tensor] = {}
-        for key in rows[0]:
-            fill = pad if key == "input_ids" else 0
-            inputs[key] = torch.tensor(
-                [_pad(row[key], width, fill, left=left) for row in rows], device=self.device
-            )
-        inputs["attention_mask"] = torch.tensor(
-            [_pad([1] * len(row["input_ids"]), width, 0, left=left) for row in rows],
-            device=self.device,
-        )
-        shown = [self.picture(image).tensors for image in images if image is not None]
-        for key in shown[0] if shown else ():
-            value = torch.cat([tensors[key] for tensors in shown]).to(self.device)
-            inputs[key] = value.to(self.model.dtype) if value.is_floating_point() else value
-        return inputs
+        batch = self.encoder.collate(rows, [example.image for example in examples], left=left)
+        return {
+            key: value.to(self.device, self.model.dtype if value.is_floating_point() else None)
+            for key, value in batch.items()
+        }
 
     # -- likelihood -------------------------------------------------------------------------
 
@@ -292,7 +145,7 @@ class HFVisionLanguageModel:
         """Keep the model as it is now for ``reference``, where adapters cannot be switched off."""
         if self._scope != "lora":
             self._frozen = HFVisionLanguageModel(
-                copy.deepcopy(self.model).requires_grad_(False), self.processor, self.images
+                copy.deepcopy(self.model).requires_grad_(False), self.processor, self.encoder.images
             )
 
     # -- units ------------------------------------------------------------------------------
@@ -387,11 +240,8 @@ class HFVisionLanguageModel:
     def _generate(
         self, batch: Sequence[Example], max_new_tokens: int
     ) -> Iterator[tuple[str, bool]]:
-        rows = [
-            self._expand(self._prompt(example.question, example.image)[1], example.image)
-            for example in batch
-        ]
-        inputs = self._collate(rows, [example.image for example in batch], left=True)
+        rows = [self.encoder.question(example) for example in batch]
+        inputs = self._collate(rows, batch, left=True)
         output = self.model.generate(
             **inputs,
             max_new_tokens=max_new_tokens,
@@ -399,7 +249,7 @@ class HFVisionLanguageModel:
             pad_token_id=self.tokenizer.pad_token_id,
         )
         for row in output[:, inputs["input_ids"].shape[1] :].tolist():
-            ends = [place for place, token in enumerate(row) if token in self._end]
+            ends = [place for place, token in enumerate(row) if token in self.encoder.ends]
             text = self.tokenizer.decode(row[: ends[0]] if ends else row, skip_special_tokens=True)
             yield text.strip(), bool(ends)
 
@@ -456,16 +306,8 @@ class HFVisionLanguageModel:
         return digest.hexdigest()
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Length of the common prefix."""
-    length = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
-
-
-def _pad(row: list[int], width: int, fill: int, *, left: bool) -> list[int]:
-    space = [fill] * (width - len(row))
-    return [*space, *row] if left else [*row, *space]
+def _ends(model: Any, tokenizer: Any) -> list[int]:
+    """Ids of the tokens that end an answer."""
+    ends = model.generation_config.eos_token_id
+    ends = tokenizer.eos_token_id if ends is None else ends
+    return list(ends) if isinstance(ends, list) else [ends]

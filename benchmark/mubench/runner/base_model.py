@@ -67,7 +67,7 @@ def train_tower(
         *readers.parameters(),
     ]
     ids = list(labels)
-    pixels = torch.cat([model.picture(id_).tensors["pixel_values"] for id_ in ids])
+    pixels = torch.cat([model.encoder.picture(id_).tensors["pixel_values"] for id_ in ids])
     truth = {
         name: torch.tensor([of.index(labels[i][name]) if name in labels[i] else -100 for i in ids])
         for name, of in values.items()

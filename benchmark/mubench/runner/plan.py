@@ -19,12 +19,11 @@ from .store import Store
 CODE: Mapping[str, tuple[str, ...]] = {
     "data": ("mubench_data", "mubench.types", "mubench.rng", "mubench.hashing"),
     "model": (
-        "mubench.models.hf_mllm",
-        "mubench.models.layouts",
+        "mubench.models",
         "mubench.methods.loops",
         "mubench.runner.stages",
     ),
-    "predict": ("mubench.models.hf_mllm", "mubench.models.layouts", "mubench.runner.stages"),
+    "predict": ("mubench.models", "mubench.runner.stages"),
     "score": ("mubench.metrics", "mubench.stats", "mubench.runner.stages"),
 }
 
