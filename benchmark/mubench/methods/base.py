@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 from pydantic import Field
 
-from mubench.config.schema import Settings
+from mubench.config.schema import Settings, Training
 from mubench.errors import RunError
 from mubench.rng import stream
 from mubench.types import Example, MethodInfo
@@ -58,8 +58,8 @@ class Method(Protocol):
         ...
 
 
-class GradientConfig(Settings):
-    """Shared by all gradient methods. ``batch_size`` is what one optimizer step sees of forget."""
+class GradientConfig(Training):
+    """Shared by all gradient methods. ``batch_size`` is what one micro-batch sees of forget."""
 
     scope: Literal["lora", "full"] = "lora"
     lora_r: int = Field(default=16, gt=0)
@@ -67,11 +67,7 @@ class GradientConfig(Settings):
     lr: float = Field(default=1e-4, gt=0)
     epochs: float = Field(default=1.0, gt=0)
     batch_size: int = Field(default=16, gt=0)
-    accumulation: int = Field(default=1, gt=0)  # micro-batches an optimizer step
-    weight_decay: float = Field(default=0.01, ge=0)
-    warmup: float = Field(default=0.1, ge=0, lt=1)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    max_grad_norm: float = Field(default=1.0, gt=0)
     modality: Literal["both", "image_text", "text"] = "both"
 
 
@@ -137,16 +133,7 @@ class GradientMethod:
                 model.encode(paired),
             )
 
-        steps = loops.steps_per_epoch(forget, config.batch_size) * config.epochs
-        settings = loops.LoopSettings(
-            steps=max(1, round(steps / config.accumulation)),
-            accumulation=config.accumulation,
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-            warmup=config.warmup,
-            schedule=config.schedule,
-            max_grad_norm=config.max_grad_norm,
-        )
+        settings = loops.LoopSettings.of(config, forget)
         context.log["trained"] = model.trained_modules()
         context.log["losses"] = loops.train(loss, model, parameters, settings, context.report)
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mubench.config.schema import Training
 from mubench.errors import RunError
 from mubench.types import Example
 
@@ -31,6 +32,20 @@ class LoopSettings:
     schedule: Literal["linear", "cosine", "constant"]
     max_grad_norm: float
     accumulation: int = 1  # micro-batches a step
+
+    @classmethod
+    def of(cls, training: Training, examples: Sequence[Example]) -> LoopSettings:
+        """What ``training.epochs`` epochs over the examples come to."""
+        micro = steps_per_epoch(examples, training.batch_size) * training.epochs
+        return cls(
+            steps=max(1, round(micro / training.accumulation)),
+            lr=training.lr,
+            weight_decay=training.weight_decay,
+            warmup=training.warmup,
+            schedule=training.schedule,
+            max_grad_norm=training.max_grad_norm,
+            accumulation=training.accumulation,
+        )
 
 
 def train(

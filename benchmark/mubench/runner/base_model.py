@@ -115,20 +115,20 @@ def _print(what: str) -> Callable[[int, int, str], None]:
 def main() -> None:
     from mubench_data.build import PeopleOptions
     from mubench_data.facts import PERSON_FACTS
-    from mubench_data.people import fictitious
+    from mubench_data.people import celebrities, fictitious
     from mubench_data.pretraining import CorpusOptions, build_corpus, vocabulary_texts
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=float, default=6.0)
-    parser.add_argument("--tower-epochs", type=int, default=26)
+    parser.add_argument("--epochs", type=float, default=5.0)
+    parser.add_argument("--tower-epochs", type=int, default=24)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--small", action="store_true", help="a corpus of seconds, for trying out")
     arguments = parser.parse_args()
 
     mini = PeopleOptions()
-    avoid = fictitious(mini.seed, mini.fictitious, mini.facts, prefix="person")
+    avoid = fictitious(mini.seed, mini.fictitious, mini.facts, prefix="person", taken=celebrities())
     options = CorpusOptions(seed=SEED)
     if arguments.small:
         options = CorpusOptions(seed=SEED, portraits=200, people=10, scenes=100, words=50)

@@ -50,16 +50,7 @@ def train_model(
     model = load_model(spec.model, data.image)
     parameters = model.train_scope(training.scope)
     source = loops.epochs(examples, training.batch_size, stream(spec.seed, "train", "batches"))
-    steps = loops.steps_per_epoch(examples, training.batch_size) * training.epochs
-    settings = loops.LoopSettings(
-        steps=max(1, round(steps / training.accumulation)),
-        accumulation=training.accumulation,
-        lr=training.lr,
-        weight_decay=training.weight_decay,
-        warmup=training.warmup,
-        schedule=training.schedule,
-        max_grad_norm=training.max_grad_norm,
-    )
+    settings = loops.LoopSettings.of(training, examples)
     log = loops.train(
         lambda _: {"nll": model.nll(model.encode(next(source)))},
         model,
