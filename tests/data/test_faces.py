@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -123,7 +124,26 @@ def test_background_is_independent_of_the_person() -> None:
     assert len(corners) == 1
 
 
-def test_contact_sheet_has_a_row_per_person() -> None:
-    people = faces.sample_identities(np.random.default_rng(5), 3)
-    sheet = faces.contact_sheet(people, 4, 48, np.random.default_rng(0))
-    assert sheet.size == (4 * 48, 3 * 48)
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(48, "208c265a8e75d256"), (64, "f3430dadd38546f7"), (128, "aed0477ef67994cb")],
+)
+def test_small_portraits_stay_as_shipped_checkpoints_saw_them(size: int, expected: str) -> None:
+    rng = np.random.default_rng(11)
+    digest = sha256()
+    for person in faces.sample_identities(rng, 24):
+        for style in faces.STYLES:
+            view = faces.sample_view(rng, style=style)
+            digest.update(faces.draw_portrait(person, view, size).tobytes())
+    assert digest.hexdigest()[:16] == expected
+
+
+def test_large_portraits_have_smooth_edges() -> None:
+    # The halo's rim is nearly level at the top: a stair there is many shades, not two.
+    view = replace(
+        faces.canonical_view(), background=(0, 0, 0), background_pattern=4, light=1.0, dy=0.2
+    )
+    for size in (224, 336):
+        column = pixels(BASE, view, size)[:, size // 4 : size // 2, 0]
+        rim = np.unique(column[(column > 0) & (column < column[size // 4].max())])
+        assert len(rim) >= 8

@@ -1,10 +1,7 @@
-"""Portraits of fictitious people, drawn from named attributes.
+"""The drawing of a portrait.
 
-An `Identity` says who is shown and a `View` says how (pose, light, clothes, background,
-drawing style).  The two are sampled apart, so nothing in a view tells who is shown.
-
-Drawing uses a canvas of 100 x 100 units, y downwards.  Head parts are given in units
-relative to the middle of the face.
+The canvas has 100 x 100 units, y downwards.  Head parts are given in units relative to the
+middle of the face.
 """
 
 from __future__ import annotations
@@ -12,26 +9,26 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-Colour = tuple[int, int, int]
-Points = NDArray[np.float64]  # (n, 2): x, y in canvas units
+from .identity import Identity
+from .shapes import CIRCLE, Colour, Points, curve, ellipse, mix
+from .view import View
 
-SKINS: dict[str, Colour] = {
+# How each value of an attribute looks.
+_SKINS: dict[str, Colour] = {
     "pale": (250, 224, 212), "fair": (244, 198, 168), "olive": (204, 174, 120),
     "tan": (212, 142, 88), "brown": (150, 94, 62), "dark": (88, 54, 42),
 }  # fmt: skip
 # Bald people have the colour "none", which shows in brows and beard only.
-HAIR_COLORS: dict[str, Colour] = {
+_HAIR_COLORS: dict[str, Colour] = {
     "black": (34, 30, 38), "brown": (112, 68, 36), "blond": (240, 202, 92),
     "red": (204, 76, 30), "grey": (140, 144, 152), "white": (242, 242, 240),
     "blue": (48, 104, 216), "green": (44, 160, 84), "none": (66, 46, 40),
 }  # fmt: skip
-EYE_COLORS: dict[str, Colour] = {
+_EYE_COLORS: dict[str, Colour] = {
     "brown": (96, 52, 24), "blue": (40, 120, 226), "green": (36, 156, 76),
     "grey": (126, 140, 150),
 }  # fmt: skip
@@ -60,22 +57,6 @@ _CAPS: dict[str, tuple[float, list[tuple[float, float]]]] = {
     "long": (1.13, [(1, 14), (0.9, 2), (0.66, -10), (0.05, -23), (-0.66, -10), (-0.9, 2),
                     (-1, 14)]),
 }  # fmt: skip
-ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "skin": tuple(SKINS),
-    "face": tuple(_FACES),
-    "hair_style": ("bald", "short", "curly", "long", "bun", "mohawk", "bob", "afro", "spiky"),
-    "hair_color": tuple(HAIR_COLORS),
-    "eyes": tuple(EYE_COLORS),
-    "brows": ("thin", "thick", "slanted"),
-    "nose": ("small", "long", "wide"),
-    "mouth": ("thin", "full", "wide"),
-    "beard": ("none", "moustache", "full beard", "goatee"),
-    "glasses": ("none", *_FRAMES),
-    "mark": ("none", "freckles", "a scar", "a mole", "earrings"),
-}
-STYLES = ("plain", "sketch")
-PATTERN_COUNT = 5  # plain, horizon, stripes, dots, halo
-_COLLAR_COUNT = 3  # crew neck, V neck, shirt collar
 
 _INK: Colour = (52, 50, 66)
 _PAPER: Colour = (248, 245, 238)
@@ -83,214 +64,29 @@ _FLUSH: Colour = (120, 36, 28)
 _PIVOT = np.array([50.0, 80.0])  # base of the neck, about which the head tilts
 _HEAD = np.array([50.0, 49.0])  # middle of the face
 _MAX_YAW = 0.52  # radians at yaw = 1
-_ANGLES = np.linspace(0.0, 2 * math.pi, 40, endpoint=False)
-_CIRCLE: Points = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who is shown; every field holds one of `ATTRIBUTES`."""
-
-    skin: str
-    face: str
-    hair_style: str
-    hair_color: str  # "none" exactly for bald people
-    eyes: str
-    brows: str
-    nose: str
-    mouth: str
-    beard: str
-    glasses: str
-    mark: str
-
-    def __post_init__(self) -> None:
-        if self.hair_style == "bald":
-            # One spelling per appearance, so that equality means looking the same.
-            object.__setattr__(self, "hair_color", "none")
-        elif self.hair_color == "none":
-            raise ValueError("only bald people have no hair colour")
-        for name, allowed in ATTRIBUTES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """How a person is shown; independent of who it is."""
-
-    yaw: float  # -1..1, positive turns the face towards the right edge
-    tilt: float  # degrees, positive leans clockwise
-    expression: float  # -1 frown .. 1 smile
-    light: float  # brightness, 0.7..1.3
-    light_side: float  # -1 lit from the left .. 1 lit from the right
-    background: Colour
-    background_pattern: int  # 0..PATTERN_COUNT - 1
-    dx: float  # shift in fractions of the picture
-    dy: float
-    zoom: float  # 1 = the canonical size
-    clothing: Colour
-    collar: int  # 0..2
-    style: str = "plain"
-
-    def __post_init__(self) -> None:
-        if self.style not in STYLES:
-            raise ValueError(f"style must be one of {STYLES}, not {self.style!r}")
-
-
-def distance(first: Identity, second: Identity) -> int:
-    """Number of attributes that visibly differ.
-
-    Baldness makes the hair colour invisible and sunglasses hide the eyes, so neither counts
-    when one of the two people hides it.
-    """
-    codes = _encode([first, second])
-    return int(_distances(codes[:1], codes[1])[0])
-
-
-def sample_identities(
-    rng: np.random.Generator,
-    count: int,
-    *,
-    min_distance: int = 4,
-    avoid: Sequence[Identity] = (),
-) -> list[Identity]:
-    """`count` people who differ in `min_distance` attributes from each other and from `avoid`.
-
-    Raises ValueError when no further person is found.
-    """
-    if not 1 <= min_distance <= len(ATTRIBUTES):
-        raise ValueError(f"min_distance must be in 1..{len(ATTRIBUTES)}")
-    taken = np.empty((len(avoid) + count, len(ATTRIBUTES)), dtype=np.int8)
-    taken[: len(avoid)] = _encode(avoid)
-    used = len(avoid)
-    people: list[Identity] = []
-    failures = 0
-    while len(people) < count:
-        person = _random_identity(rng)
-        code = _encode([person])[0]
-        if used and int(_distances(taken[:used], code).min()) < min_distance:
-            failures += 1
-            if failures > 3000:
-                raise ValueError(
-                    f"found only {len(people)} of {count} people at distance {min_distance}"
-                )
-            continue
-        failures = 0
-        taken[used] = code
-        used += 1
-        people.append(person)
-    return people
-
-
-def sample_view(rng: np.random.Generator, *, style: str = "plain") -> View:
-    """A random pose, light, background and dress."""
-    return View(
-        yaw=float(rng.uniform(-1.0, 1.0)),
-        tilt=float(rng.uniform(-11.0, 11.0)),
-        expression=float(rng.uniform(-1.0, 1.0)),
-        light=float(rng.uniform(0.75, 1.2)),
-        light_side=float(rng.uniform(-1.0, 1.0)),
-        background=_random_colour(rng),
-        background_pattern=int(rng.integers(PATTERN_COUNT)),
-        dx=float(rng.uniform(-0.04, 0.04)),
-        dy=float(rng.uniform(-0.03, 0.03)),
-        zoom=float(rng.uniform(0.9, 1.06)),
-        clothing=_random_colour(rng),
-        collar=int(rng.integers(_COLLAR_COUNT)),
-        style=style,
-    )
-
-
-def canonical_view() -> View:
-    """Frontal, neutral and evenly lit."""
-    return View(
-        yaw=0.0, tilt=0.0, expression=0.2, light=1.0, light_side=-0.4,
-        background=(176, 202, 214), background_pattern=0, dx=0.0, dy=0.0, zoom=1.0,
-        clothing=(92, 108, 140), collar=0,
-    )  # fmt: skip
 
 
 def draw_portrait(identity: Identity, view: View, size: int = 192) -> Image.Image:
     """RGB picture of `size` x `size` pixels; equal arguments give equal pixels."""
-    factor = 4 if size <= 64 else 3 if size <= 128 else 2
-    side = size * factor
-    sketch = view.style == "sketch"
-    image = Image.new("RGB", (side, side), _mix(view.background, _PAPER, 0.75 if sketch else 0.0))
-    _Portrait(identity, view, ImageDraw.Draw(image, "RGBA"), side / 100.0).draw()
-    image = image.reduce(factor)
-    return image.point(_light_table(view.light) * 3)
+    return draw_people([(identity, view)], size)
 
 
-def describe(identity: Identity) -> str:
-    """One sentence about what can be seen; it leaves out brows, nose and mouth."""
-    if identity.hair_style == "bald":
-        hair = "a bald head"
-    else:
-        hair = {
-            "bun": "{} hair in a bun", "mohawk": "a {} mohawk", "bob": "a {} bob",
-            "afro": "a {} afro",
-        }.get(identity.hair_style, identity.hair_style + " {} hair")  # fmt: skip
-        hair = hair.format(identity.hair_color)
-    article = "an" if identity.face == "oval" else "a"
-    parts = [f"{article} {identity.face} face", f"{identity.skin} skin", hair]
-    if identity.glasses != "sunglasses":
-        parts.append(f"{identity.eyes} eyes")
-    if identity.glasses != "none":
-        parts.append(identity.glasses)
-    if identity.beard != "none":
-        parts.append(f"a {identity.beard}")
-    if identity.mark != "none":
-        parts.append(identity.mark)
-    return f"A person with {', '.join(parts[:-1])} and {parts[-1]}."
+def draw_people(people: Sequence[tuple[Identity, View]], size: int) -> Image.Image:
+    """RGB picture of several people from back to front, in the first view's setting.
 
-
-def contact_sheet(
-    identities: Sequence[Identity], views_per: int, size: int, rng: np.random.Generator
-) -> Image.Image:
-    """A row per person: the canonical view, then random ones."""
-    sheet = Image.new("RGB", (views_per * size, len(identities) * size))
-    for row, identity in enumerate(identities):
-        for column in range(views_per):
-            view = canonical_view() if column == 0 else sample_view(rng)
-            sheet.paste(draw_portrait(identity, view, size), (column * size, row * size))
-    return sheet
-
-
-def _random_identity(rng: np.random.Generator) -> Identity:
-    # "none", the last hair colour, follows from baldness.
-    values = ATTRIBUTES | {"hair_color": ATTRIBUTES["hair_color"][:-1]}
-    return Identity(**{name: v[int(rng.integers(len(v)))] for name, v in values.items()})
-
-
-def _random_colour(rng: np.random.Generator) -> Colour:
-    r, g, b = (int(value) for value in rng.integers(40, 246, size=3))
-    return (r, g, b)
-
-
-def _encode(people: Sequence[Identity]) -> NDArray[np.int8]:
-    """(n, attributes) indices into `ATTRIBUTES`."""
-    rows = [[ATTRIBUTES[f.name].index(getattr(p, f.name)) for f in fields(p)] for p in people]
-    return np.array(rows, dtype=np.int8).reshape(len(people), len(ATTRIBUTES))
-
-
-def _distances(codes: NDArray[np.int8], code: NDArray[np.int8]) -> NDArray[np.int64]:
-    """(n,) visible differences between each row of `codes` and `code`."""
-    names = tuple(ATTRIBUTES)
-    different = codes != code
-    for hidden, cover, value in (
-        ("hair_color", "hair_style", "bald"),
-        ("eyes", "glasses", "sunglasses"),
-    ):
-        column, index = names.index(cover), ATTRIBUTES[cover].index(value)
-        covered = (codes[:, column] == index) | (code[column] == index)
-        different[:, names.index(hidden)] &= ~covered
-    return np.asarray(different.sum(axis=1), dtype=np.int64)
-
-
-def _mix(first: Colour, second: Colour, share: float) -> Colour:
-    """`share` of the second colour in the first."""
-    r, g, b = (round(a + (c - a) * share) for a, c in zip(first, second, strict=True))
-    return (r, g, b)
+    Setting means background and light; all else comes from each person's own view.
+    """
+    # Three sub-pixels are enough in the middle; larger pictures show every stair.
+    factor = 3 if 64 < size <= 128 else 4
+    setting, side = people[0][1], size * factor
+    paper = 0.75 if setting.style == "sketch" else 0.0
+    image = Image.new("RGB", (side, side), mix(setting.background, _PAPER, paper))
+    canvas = ImageDraw.Draw(image, "RGBA")
+    figures = [_Figure(identity, view, canvas, side / 100.0) for identity, view in people]
+    figures[0].background()
+    for figure in figures:
+        figure.person()
+    return image.reduce(factor).point(_light_table(setting.light) * 3)
 
 
 def _light_table(gain: float) -> list[int]:
@@ -298,19 +94,6 @@ def _light_table(gain: float) -> list[int]:
     if gain <= 1.0:
         return [round(value * gain) for value in range(256)]
     return [round(255 * (1 - (1 - value / 255) ** gain)) for value in range(256)]
-
-
-def _ellipse(cx: float, cy: float, rx: float, ry: float) -> Points:
-    return _CIRCLE * (rx, ry) + (cx, cy)
-
-
-def _curve(points: Sequence[tuple[float, float]], steps: int = 8) -> Points:
-    """A smooth line (Catmull-Rom) through `points`."""
-    knots = np.array([points[0], *points, points[-1]], dtype=np.float64)
-    t = np.linspace(0.0, 1.0, steps, endpoint=False)[:, None]
-    a, b, c, d = (knots[i : len(knots) - 3 + i, None] for i in range(4))
-    smooth = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
-    return np.concatenate([smooth.reshape(-1, 2), knots[-1:]])
 
 
 @functools.cache
@@ -325,15 +108,15 @@ def _outline(face: str) -> Points:
     return np.stack([x, y], axis=1)
 
 
-class _Portrait:
-    """One drawing in progress: maps canvas units to pixels and knows the view."""
+class _Figure:
+    """A person being drawn: maps canvas units to pixels and knows the view."""
 
     def __init__(
         self, identity: Identity, view: View, draw: ImageDraw.ImageDraw, unit: float
     ) -> None:
         self.who, self.view, self.canvas, self.unit = identity, view, draw, unit
         self.sketch = view.style == "sketch"
-        self.skin, self.hair = SKINS[identity.skin], HAIR_COLORS[identity.hair_color]
+        self.skin, self.hair = _SKINS[identity.skin], _HAIR_COLORS[identity.hair_color]
         self.width, self.height = _FACES[identity.face][:2]
         angle = math.radians(view.tilt)
         cos, sin = math.cos(angle), math.sin(angle)
@@ -365,7 +148,7 @@ class _Portrait:
     def fill(self, pixels: Points, colour: Colour, *, ink: bool = True) -> None:
         """A filled shape; a sketch washes the colour out and inks the outline."""
         flat = pixels.ravel().tolist()
-        self.canvas.polygon(flat, fill=_mix(colour, _PAPER, 0.6) if self.sketch else colour)
+        self.canvas.polygon(flat, fill=mix(colour, _PAPER, 0.6) if self.sketch else colour)
         if self.sketch and ink:
             self.canvas.line(flat + flat[:4], fill=_INK, width=round(1.1 * self.unit))
 
@@ -377,14 +160,13 @@ class _Portrait:
     def line(self, pixels: Points, colour: Colour, width: float) -> None:
         """A line of `width` units with round ends."""
         thick = max(1, round(width * self.view.zoom * self.unit))
-        colour = _mix(colour, _INK, 0.6) if self.sketch else colour
+        colour = mix(colour, _INK, 0.6) if self.sketch else colour
         self.canvas.line(pixels.ravel().tolist(), fill=colour, width=thick, joint="curve")
         for x, y in pixels[[0, -1]].tolist():
             self.canvas.circle((x, y), thick / 2, fill=colour)
 
-    def draw(self) -> None:
+    def person(self) -> None:
         """All parts, from back to front."""
-        self.background()
         self.hair_behind()
         self.shoulders()
         self.ears()
@@ -400,8 +182,8 @@ class _Portrait:
         self.mark()
 
     def background(self) -> None:
-        other = _mix(self.view.background, (255, 255, 255), 0.3)
-        other = _mix(other, _PAPER, 0.75) if self.sketch else other
+        other = mix(self.view.background, (255, 255, 255), 0.3)
+        other = mix(other, _PAPER, 0.75) if self.sketch else other
         pattern, unit = self.view.background_pattern, self.unit
         if pattern == 1:
             self.canvas.rectangle((0, 60 * unit, 100 * unit, 100 * unit), fill=other)
@@ -417,22 +199,23 @@ class _Portrait:
 
     def shoulders(self) -> None:
         cloth = self.view.clothing
-        torso = _curve([(4, 112), (8, 97), (24, 89), (40, 85), (60, 85), (76, 89), (92, 97),
+        torso = curve([(4, 112), (8, 97), (24, 89), (40, 85), (60, 85), (76, 89), (92, 97),
                         (96, 112)])  # fmt: skip
-        self.fill(self.body(torso), cloth)
+        # In a group photo people are small, and the torso must still reach the lower edge.
+        self.fill(self.body(np.concatenate([torso, [(96, 180), (4, 180)]])), cloth)
         if self.view.collar == 0:
-            self.fill(self.body(_ellipse(50, 86, 13, 6)), _mix(cloth, (0, 0, 0), 0.25))
+            self.fill(self.body(ellipse(50, 86, 13, 6)), mix(cloth, (0, 0, 0), 0.25))
         elif self.view.collar == 1:
             self.fill(self.body(np.array([(38.0, 84), (62, 84), (50, 101)])), self.skin)
         neck = np.array([(40.5, 60.0), (59.5, 60), (60.5, 85), (50, 91), (39.5, 85)])
         self.fill(self.body(neck), self.skin)
         shadow = np.array([(40.5, 66.0), (59.5, 66), (60, 82), (50, 86), (40, 82)])
-        self.fill(self.body(shadow), _mix(self.skin, (60, 20, 20), 0.28), ink=False)
+        self.fill(self.body(shadow), mix(self.skin, (60, 20, 20), 0.28), ink=False)
         if self.view.collar == 2:
             flap = np.array([(11.0, 80.0), (0.5, 91), (9, 99), (16, 87)])
             for sign in (-1, 1):
                 pixels = self.body(flap * (sign, 1.0) + (50.0, 0.0))
-                self.fill(pixels, _mix(cloth, (255, 255, 255), 0.35))
+                self.fill(pixels, mix(cloth, (255, 255, 255), 0.35))
 
     def ear_x(self, sign: int) -> float:
         """The ear on the far side moves behind the face."""
@@ -441,8 +224,8 @@ class _Portrait:
     def ears(self) -> None:
         for sign in (-1, 1):
             x = self.ear_x(sign)
-            self.fill(self.head(_ellipse(x, 2.0, 5.0, 7.0)), _mix(self.skin, _FLUSH, 0.12))
-            inner = self.head(_ellipse(x + 0.6 * sign, 2.5, 2.6, 4.2))
+            self.fill(self.head(ellipse(x, 2.0, 5.0, 7.0)), mix(self.skin, _FLUSH, 0.12))
+            inner = self.head(ellipse(x + 0.6 * sign, 2.5, 2.6, 4.2))
             self.shade(inner, _FLUSH, 52)
 
     def face(self) -> None:
@@ -454,28 +237,28 @@ class _Portrait:
         crescent = np.concatenate([half, half[::-1] * (0.78, 0.96)])
         self.shade(self.head(crescent), (70, 20, 30), round(20 + 34 * abs(self.view.light_side)))
         for sign in (-1, 1):
-            cheek = self.front(_ellipse(sign * self.width * 0.6, 8.5, 4.2, 3.0))
-            self.shade(cheek, _mix(self.skin, (255, 70, 70), 0.5), 80)
+            cheek = self.front(ellipse(sign * self.width * 0.6, 8.5, 4.2, 3.0))
+            self.shade(cheek, mix(self.skin, (255, 70, 70), 0.5), 80)
         if self.who.mark == "freckles":  # under a beard, unlike the other marks
             for x, y in ((6.5, 6.5), (10, 4.8), (13.5, 6.8), (8.6, 9.6), (12.4, 10.6)):
                 for sign in (-1, 1):
-                    spot = self.front(_ellipse(sign * x, y, 1.2, 1.15))
-                    self.fill(spot, _mix(self.skin, (96, 30, 6), 0.7), ink=False)
+                    spot = self.front(ellipse(sign * x, y, 1.2, 1.15))
+                    self.fill(spot, mix(self.skin, (96, 30, 6), 0.7), ink=False)
 
     def eyes(self) -> None:
         rx, ry, glance = self.eye_rx, self.eye_ry, 1.0 * self.view.yaw
         for sign in (-1, 1):
             x = sign * self.apart
-            self.fill(self.front(_ellipse(x, -2.0, rx, ry)), (252, 252, 250))
+            self.fill(self.front(ellipse(x, -2.0, rx, ry)), (252, 252, 250))
             for left, y, radius, colour in (
-                (0.0, -1.8, 3.3, EYE_COLORS[self.who.eyes]),
+                (0.0, -1.8, 3.3, _EYE_COLORS[self.who.eyes]),
                 (0.0, -1.8, 1.6, (18, 16, 20)),
                 (1.1, -3.0, 0.8, (255, 255, 255)),
             ):
-                disc = _ellipse(x + glance - left, y, radius, radius)
+                disc = ellipse(x + glance - left, y, radius, radius)
                 self.fill(self.front(disc), colour, ink=False)
-            lid = _curve([(x - rx, -2.4), (x, -2.2 - ry), (x + rx, -2.4)], 6)
-            self.line(self.front(lid), _mix(self.skin, (20, 10, 14), 0.75), 1.2)
+            lid = curve([(x - rx, -2.4), (x, -2.2 - ry), (x + rx, -2.4)], 6)
+            self.line(self.front(lid), mix(self.skin, (20, 10, 14), 0.75), 1.2)
 
     def brows(self) -> None:
         knots, width = {
@@ -485,33 +268,33 @@ class _Portrait:
         }[self.who.brows]
         lift = 0.8 * self.view.expression
         for sign in (-1, 1):
-            points = _curve(knots, 5) * (sign, 1.0) + (sign * self.apart, -lift)
-            self.line(self.front(points), _mix(self.hair, (20, 10, 10), 0.25), width)
+            points = curve(knots, 5) * (sign, 1.0) + (sign * self.apart, -lift)
+            self.line(self.front(points), mix(self.hair, (20, 10, 10), 0.25), width)
 
     def nose(self) -> None:
-        dark = _mix(self.skin, (90, 20, 20), 0.34)
-        light = _mix(self.skin, (255, 255, 255), 0.3)
+        dark = mix(self.skin, (90, 20, 20), 0.34)
+        light = mix(self.skin, (255, 255, 255), 0.3)
         if self.who.nose == "small":
-            self.fill(self.front(_ellipse(0, 6.6, 2.6, 2.0), 1.15), dark, ink=False)
+            self.fill(self.front(ellipse(0, 6.6, 2.6, 2.0), 1.15), dark, ink=False)
         elif self.who.nose == "long":
             bridge = [(-1.2, -4.0), (-1.6, 3.0), (-3.6, 9.6), (0.0, 11.2), (3.6, 9.6), (1.2, 6.0)]
-            self.fill(self.front(_curve(bridge, 5), 1.15), dark)
+            self.fill(self.front(curve(bridge, 5), 1.15), dark)
             ridge = np.array([(0.3, -3.0), (1.6, 8.0), (-0.6, 8.0)])
             self.shade(self.front(ridge, 1.15), light, 150)
         else:
-            self.fill(self.front(_ellipse(0, 6.8, 6.6, 3.0), 1.1), dark)
-            self.shade(self.front(_ellipse(0, 5.6, 3.0, 1.9), 1.15), light, 120)
+            self.fill(self.front(ellipse(0, 6.8, 6.6, 3.0), 1.1), dark)
+            self.shade(self.front(ellipse(0, 5.6, 3.0, 1.9), 1.15), light, 120)
             for x in (-2.9, 2.9):
-                hole = self.front(_ellipse(x, 8.0, 1.2, 0.8), 1.1)
-                self.fill(hole, _mix(dark, (20, 0, 0), 0.6), ink=False)
+                hole = self.front(ellipse(x, 8.0, 1.2, 0.8), 1.1)
+                self.fill(hole, mix(dark, (20, 0, 0), 0.6), ink=False)
 
     def mouth(self) -> None:
         half, thick = {"thin": (6.5, 0.0), "full": (7.0, 3.6), "wide": (11.0, 2.8)}[self.who.mouth]
         bend, y = 1.8 * self.view.expression, 16.5
-        middle = _curve([(-half, y - bend), (0, y + bend), (half, y - bend)])
-        lips = _mix(self.skin, (200, 30, 50), 0.6)
+        middle = curve([(-half, y - bend), (0, y + bend), (half, y - bend)])
+        lips = mix(self.skin, (200, 30, 50), 0.6)
         if self.who.mouth == "thin":
-            self.line(self.front(middle), _mix(self.skin, (60, 0, 10), 0.7), 1.7)
+            self.line(self.front(middle), mix(self.skin, (60, 0, 10), 0.7), 1.7)
             return
         arch = np.sin(np.linspace(0.0, math.pi, len(middle)))[:, None] * (0.0, thick)
         self.fill(self.front(np.concatenate([middle - arch, (middle + arch)[::-1]])), lips)
@@ -519,51 +302,51 @@ class _Portrait:
             teeth = np.concatenate([middle - arch * 0.5, (middle + arch * 0.55)[::-1]])
             self.fill(self.front(teeth * (0.88, 1.0)), (252, 250, 246), ink=False)
         else:
-            self.line(self.front(middle), _mix(lips, (60, 0, 20), 0.55), 0.9)
+            self.line(self.front(middle), mix(lips, (60, 0, 20), 0.55), 0.9)
 
     def beard(self) -> None:
-        colour, w = _mix(self.hair, (30, 20, 20), 0.12), self.width
+        colour, w = mix(self.hair, (30, 20, 20), 0.12), self.width
         if self.who.beard == "full beard":
             outer = _outline(self.who.face)[0:37] * (1.05, 1.09) + (0.0, 0.5)
-            inner = _curve([(-w * 0.97, 1.0), (-w * 0.72, 9.0), (-6, 10.6), (0, 10.0), (6, 10.6),
+            inner = curve([(-w * 0.97, 1.0), (-w * 0.72, 9.0), (-6, 10.6), (0, 10.0), (6, 10.6),
                             (w * 0.72, 9.0), (w * 0.97, 1.0)])  # fmt: skip
             self.fill(np.concatenate([self.head(outer), self.front(inner)]), colour)
-            self.fill(self.front(_ellipse(0, 16.5, 8.2, 3.6)), _mix(self.skin, _FLUSH, 0.2))
+            self.fill(self.front(ellipse(0, 16.5, 8.2, 3.6)), mix(self.skin, _FLUSH, 0.2))
         elif self.who.beard == "moustache":
             shape = [(0, 10.4), (6, 10.6), (11, 13.4), (12.6, 16.0), (7, 15.0), (0, 13.8),
                      (-7, 15.0), (-12.6, 16.0), (-11, 13.4), (-6, 10.6), (0, 10.4)]  # fmt: skip
-            self.fill(self.front(_curve(shape, 4)), colour)
+            self.fill(self.front(curve(shape, 4)), colour)
         elif self.who.beard == "goatee":
             shape = [(-6.5, 19.0), (0, 21.2), (6.5, 19.0), (6.4, 25.0), (3.0, 30.0), (0, 31.5),
                      (-3.0, 30.0), (-6.4, 25.0), (-6.5, 19.0)]  # fmt: skip
-            self.fill(self.front(_curve(shape, 4)), colour)
+            self.fill(self.front(curve(shape, 4)), colour)
 
     def hair_behind(self) -> None:
         style, w, h = self.who.hair_style, self.width, self.height
-        dark = _mix(self.hair, (0, 0, 0), 0.22)
+        dark = mix(self.hair, (0, 0, 0), 0.22)
         crown: list[tuple[float, float]]
         crown = [(-w - 5, 0), (-w * 0.8, -h), (0, -h - 6), (w * 0.8, -h), (w + 5, 0)]
         if style == "afro":
-            self.fill(self.head(_ellipse(0, -9, w + 15, 33.0)), self.hair)
+            self.fill(self.head(ellipse(0, -9, w + 15, 33.0)), self.hair)
         elif style == "long":
             ends = [(w + 9, 30), (w + 8, 46), (-w - 8, 46), (-w - 9, 30), (-w - 5, 0)]
-            self.fill(self.head(_curve([*crown, *ends])), dark)
+            self.fill(self.head(curve([*crown, *ends])), dark)
         elif style == "bob":
             corners = [(w + 9, 22.0), (-w - 9, 22.0)]
-            self.fill(self.head(np.concatenate([_curve(crown), corners])), dark)
+            self.fill(self.head(np.concatenate([curve(crown), corners])), dark)
         elif style == "bun":
-            self.fill(self.head(_ellipse(0, -h - 7, 11.5, 10.0)), self.hair)
-            self.fill(self.head(_ellipse(0, -h - 1, 8.0, 3.0)), dark)
+            self.fill(self.head(ellipse(0, -h - 7, 11.5, 10.0)), self.hair)
+            self.fill(self.head(ellipse(0, -h - 1, 8.0, 3.0)), dark)
         elif style == "curly":
             for x, y in ((-1.08, -0.1), (1.08, -0.1), (-1.1, 0.22), (1.1, 0.22)):
-                self.fill(self.head(_ellipse(w * x, h * y, 8.0, 8.0)), dark)
+                self.fill(self.head(ellipse(w * x, h * y, 8.0, 8.0)), dark)
 
     def hair_in_front(self) -> None:
         style, w, h = self.who.hair_style, self.width, self.height
         if style in _CAPS:
             lift, hairline = _CAPS[style]
             top = np.concatenate([_outline(self.who.face)[36:], [(w, 0.0)]]) * (1.06, lift)
-            line = self.front(_curve(hairline) * (w, 1.0))
+            line = self.front(curve(hairline) * (w, 1.0))
             self.fill(np.concatenate([self.head(top), line]), self.hair)
             # A soft reflection keeps large dark shapes from looking flat.
             glow = _outline(self.who.face)[44:54] * (1.0, lift)
@@ -571,8 +354,8 @@ class _Portrait:
             self.shade(self.head(band), (255, 255, 255), 46)
         elif style == "mohawk":
             for x in (-0.52, 0.52):
-                stubble = self.head(_ellipse(w * x, -h * 0.6, w * 0.26, h * 0.2))
-                self.shade(stubble, _mix(self.skin, self.hair, 0.35), 110)
+                stubble = self.head(ellipse(w * x, -h * 0.6, w * 0.26, h * 0.2))
+                self.shade(stubble, mix(self.skin, self.hair, 0.35), 110)
             crest = [(-9, -12), (-10, -h * 0.9), (-9, -h - 9), (-5, -h - 6), (-3, -h - 15),
                      (0.5, -h - 8), (4, -h - 15), (5.5, -h - 6), (9.5, -h - 9), (10, -h * 0.9),
                      (9, -12), (0, -15)]  # fmt: skip
@@ -586,14 +369,14 @@ class _Portrait:
             front = self.front(np.array(fringe) * (w, 1.0))
             self.fill(np.concatenate([self.head(spikes), front]), self.hair)
         elif style == "curly":
-            tints = (self.hair, _mix(self.hair, (255, 255, 255), 0.1))
+            tints = (self.hair, mix(self.hair, (255, 255, 255), 0.1))
             for index in range(11):
                 angle = math.pi * (1.0 + index / 10)
-                curl = _ellipse(w * math.cos(angle), h * 0.98 * math.sin(angle) - 1, 8.2, 8.2)
+                curl = ellipse(w * math.cos(angle), h * 0.98 * math.sin(angle) - 1, 8.2, 8.2)
                 self.fill(self.head(curl), tints[index % 2])
             for index in range(6):
                 y = -17 + abs(index - 2.5)
-                curl = _ellipse(w * (-0.62 + 0.248 * index), y, 6.2, 5.4)
+                curl = ellipse(w * (-0.62 + 0.248 * index), y, 6.2, 5.4)
                 self.fill(self.front(curl), tints[(index + 1) % 2])
 
     def lenses(self) -> list[Points]:
@@ -601,9 +384,9 @@ class _Portrait:
         if self.who.glasses == "none":
             return []
         lens = {
-            "round glasses": _CIRCLE * 8.0,
+            "round glasses": CIRCLE * 8.0,
             "square glasses": np.array([(-8.2, -6.6), (8.2, -6.6), (8.2, 5.8), (-8.2, 5.8)]),
-            "sunglasses": _curve([(-8.4, -6), (0, -6.8), (8.4, -6), (8.0, 2), (3, 6.4),
+            "sunglasses": curve([(-8.4, -6), (0, -6.8), (8.4, -6), (8.0, 2), (3, 6.4),
                                   (-3, 6.4), (-8.0, 2), (-8.4, -6)], 4),
         }[self.who.glasses]  # fmt: skip
         return [lens + (sign * max(9.0, self.apart), -1.6) for sign in (-1, 1)]
@@ -635,12 +418,12 @@ class _Portrait:
             for sign in (-1, 1):
                 if sign * self.view.yaw < 0.45:  # the far ear is hidden
                     x = self.ear_x(sign) + sign
-                    self.fill(self.head(_ellipse(x, 12.0, 3.4, 3.4)), (255, 205, 40))
-                    self.shade(self.head(_ellipse(x - 0.8, 11.0, 1.1, 1.1)), (255, 255, 255), 190)
+                    self.fill(self.head(ellipse(x, 12.0, 3.4, 3.4)), (255, 205, 40))
+                    self.shade(self.head(ellipse(x - 0.8, 11.0, 1.1, 1.1)), (255, 255, 255), 190)
         elif mark == "a mole":
-            self.fill(self.front(_ellipse(w * 0.55, 10.5, 2.4, 2.4)), (38, 16, 18))
+            self.fill(self.front(ellipse(w * 0.55, 10.5, 2.4, 2.4)), (38, 16, 18))
         elif mark == "a scar":
-            colour = _mix(self.skin, (190, 20, 50), 0.7)
+            colour = mix(self.skin, (190, 20, 50), 0.7)
             for cut, width in (
                 ([(-0.66, 4.0), (-0.4, 15.0)], 1.8),
                 ([(-0.7, 8.4), (-0.49, 5.2)], 1.2),
