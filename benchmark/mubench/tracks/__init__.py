@@ -1,0 +1,1 @@
+"""Other benchmarks' own ways to ask and to score, beside mubench's."""
