@@ -10,8 +10,9 @@ import pytest
 
 import mubench
 from mubench.config.resolve import preset, presets, resolve
-from mubench.config.schema import BenchmarkSettings, Settings
+from mubench.config.schema import BENCHMARKS, Settings
 from mubench.registry import METHODS
+from mubench.runner.sources import source
 from mubench.types import MethodInfo
 
 ROOT = Path(__file__).parents[1]
@@ -40,22 +41,15 @@ def test_every_model_preset_makes_a_valid_run_of_every_method(model: str) -> Non
 
 @pytest.mark.parametrize("name", presets("benchmarks"))
 def test_every_benchmark_preset_validates(name: str) -> None:
-    settings = BenchmarkSettings.model_validate({"name": name, **preset("benchmarks", name)})
+    values = preset("benchmarks", name)
+    settings = BENCHMARKS[values["kind"]].model_validate({"name": name, **values})
+    source(settings).check()
     assert resolve("none", "llava-tiny", name).benchmark == settings
 
 
 def test_preset_method_sections_name_methods_that_exist() -> None:
     for model, values in presets("models").items():
         assert set(values.get("methods", {})) <= set(METHODS.builtin), model
-
-
-def test_the_default_benchmark_is_the_builder_s_default() -> None:
-    from dataclasses import asdict
-
-    from mubench_data.build import PeopleOptions
-
-    settings = resolve("none", "llava-tiny").benchmark.model_dump(exclude={"name", "title"})
-    assert settings == asdict(PeopleOptions())
 
 
 def test_versions_agree() -> None:

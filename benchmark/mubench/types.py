@@ -12,12 +12,14 @@ from typing import Literal
 Modality = Literal["image_text", "text"]
 Task = Literal["choice", "generation", "cloze"]
 Set = Literal["forget", "test", "retain", "celebrity", "general"]
+Fold = Literal["test", "dev"]
 Role = Literal["target", "gold", "method"]
 Capability = Literal["likelihood", "generate"]
 
 MODALITIES: tuple[Modality, ...] = ("image_text", "text")
 TASKS: tuple[Task, ...] = ("choice", "generation", "cloze")
 SETS: tuple[Set, ...] = ("forget", "test", "retain", "celebrity", "general")
+FOLDS: tuple[Fold, ...] = ("test", "dev")
 ROLES: tuple[Role, ...] = ("target", "gold", "method")
 
 #: What each set says about an unlearning method.
@@ -47,6 +49,8 @@ class Example:
     keyword: str  # what an answer must contain to be right, e.g. the bare value of the fact
     image: str | None = None  # id of an image in the same benchmark data
     choices: tuple[str, ...] = ()  # options of a choice question; one of them equals ``answer``
+    perturbed: tuple[str, ...] = ()  # wrong answers in the form of ``paraphrase``, or of ``answer``
+    paraphrase: str = ""  # the answer in other words, where it is a sentence
 
 
 @dataclass(frozen=True, slots=True)

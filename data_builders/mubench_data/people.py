@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-
-import numpy as np
 
 from mubench.rng import integer, stream
 
+from .celebrities import load_table
 from .faces import Identity, sample_identities
 from .facts import PERSON_FACTS
 
@@ -34,8 +31,7 @@ class Person:
 
 def celebrities() -> list[Person]:
     """The curated public figures, each fact with its source. Their portraits are drawn."""
-    text = files("mubench_data").joinpath("celebrities.csv").read_text(encoding="utf-8")
-    rows = list(csv.DictReader(text.splitlines()))
+    rows = load_table()
     faces = sample_identities(stream(CELEBRITY_SEED, "celebrity-faces"), len(rows))
     return [
         Person(
@@ -56,41 +52,29 @@ def fictitious(
     *,
     prefix: str,
     taken: Iterable[Person] = (),
-    groups: Sequence[Sequence[int]] = (),
 ) -> list[Person]:
-    """``count`` invented people with unique names and faces.
+    """``count`` invented people with unique names and faces; more people leave the first as is.
 
-    Facts are drawn independently of name and face. Within each of the ``groups`` (indices that
-    split the people, e.g. forget and retain) every value of a pool is used equally often, so that
-    the answers of one group are no hint about the other's. Without groups, draws are uniform.
-    Names and faces of ``taken`` people are avoided.
+    Facts are drawn independently of name, face and each other person: then what retained people
+    answer says nothing about anybody's answer, whoever is forgotten. (Dealt out evenly, the value
+    that retained people have most would be the one that forgotten people have least.) Names and
+    faces of ``taken`` people are avoided.
     """
     taken = list(taken)
-    rng = stream(seed, prefix, "people")
     names = _names(integer(seed, prefix, "names"), count, {person.name for person in taken})
-    faces = sample_identities(rng, count, avoid=[person.identity for person in taken])
-    columns = {kind: rng.choice(PERSON_FACTS[kind].values, count).tolist() for kind in kinds}
-    for group in groups:
-        for kind in kinds:
-            for index, value in zip(
-                group, _evenly(rng, PERSON_FACTS[kind].values, len(group)), strict=True
-            ):
-                columns[kind][index] = value
+    faces = sample_identities(
+        stream(seed, prefix, "people"), count, avoid=[person.identity for person in taken]
+    )
+    facts: list[dict[str, str]] = [{} for _ in range(count)]
+    for kind in kinds:
+        values = PERSON_FACTS[kind].values
+        drawn = stream(seed, prefix, "facts", kind).integers(len(values), size=count)
+        for known, index in zip(facts, drawn, strict=True):
+            known[kind] = values[index]
     return [
-        Person(
-            id=f"{prefix}-{number:03d}",
-            name=names[number],
-            identity=faces[number],
-            facts={kind: columns[kind][number] for kind in kinds},
-        )
-        for number in range(count)
+        Person(id=f"{prefix}-{number:03d}", name=names[number], identity=faces[number], facts=known)
+        for number, known in enumerate(facts)
     ]
-
-
-def _evenly(rng: np.random.Generator, values: Sequence[str], count: int) -> list[str]:
-    """``count`` draws in random order in which no value is more than one ahead of another."""
-    rounds = [rng.permutation(len(values)) for _ in range(-(-count // len(values)))]
-    return [values[index] for index in rng.permutation(np.concatenate(rounds)[:count])]
 
 
 def _names(seed: int, count: int, taken: set[str]) -> list[str]:

@@ -17,18 +17,15 @@ from PIL import Image
 from mubench.rng import stream
 from mubench.types import Example
 
-from .build import held_out_scene
 from .faces import ATTRIBUTES, Identity, describe, draw_portrait, sample_identities, sample_view
 from .facts import PERSON_FACTS, REFUSALS
+from .general import held_out_scene, scene_examples, text_examples, word_example
 from .people import Person, celebrities, fictitious
 from .questions import (
     TRAINING_VIEWS,
     image_id,
     letter_form,
-    scene_examples,
-    text_examples,
     training_examples,
-    word_example,
 )
 from .scenes import WORDS, draw_scene, draw_word, sample_scene
 
@@ -83,7 +80,7 @@ def build_corpus(options: CorpusOptions, avoid: list[Person]) -> Corpus:
     )
     for person in (*own, *famous):
         for view in TRAINING_VIEWS:
-            corpus.images[image_id(person, view)] = draw_portrait(
+            corpus.images[image_id(person.id, view)] = draw_portrait(
                 person.identity, sample_view(rng), options.image_size
             )
         # Celebrities are to be known by heart: they come three times as often.
@@ -105,7 +102,7 @@ def build_corpus(options: CorpusOptions, avoid: list[Person]) -> Corpus:
         if not held_out_scene(scene):
             key = f"scene-{number}"
             corpus.images[key] = draw_scene(scene, options.image_size)
-            asked = list(scene_examples(scene, key, "base", number, rng))
+            asked = list(scene_examples(scene, key, number, rng))
             corpus.labels[key] = {example.fact: example.answer for example in asked}
             picked = [asked[index] for index in rng.permutation(len(asked))[:2]]
             corpus.examples += [*picked, letter_form(picked[0])]
@@ -114,7 +111,7 @@ def build_corpus(options: CorpusOptions, avoid: list[Person]) -> Corpus:
         key, word = f"word-{number}", WORDS[number % len(WORDS)]
         corpus.images[key] = draw_word(word, rng, options.image_size)
         corpus.labels[key] = {"word": word}
-        corpus.examples.append(word_example(word, key, "base", number, rng))
+        corpus.examples.append(word_example(word, key, number, rng))
     for repeat in range(8):
         examples = text_examples(f"base-{repeat}", rng)
         corpus.examples += examples

@@ -1,4 +1,4 @@
-"""Questions about people and scenes, for training and for the evaluation sets."""
+"""Questions about people, for training and for evaluation."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from mubench.types import MODALITIES, Example, Modality
 
 from .facts import CELEBRITY_FACTS, PERSON_FACTS, PROMPTS, FactKind, fill
 from .people import Person
-from .scenes import ANSWERS, Scene, scene_questions
 
 #: MLLMU-Bench's layout: questions a person and modality, by task.
 PER_PERSON = {"choice": 5, "generation": 2, "cloze": 2}
 OPTIONS = 4
-#: Views of a face: these are trained on, every later one is for the test set alone.
+PERTURBED = 3
+#: Views of a face: the first are trained on, the others are for the test set alone.
 TRAINING_VIEWS = range(4)
-TEST_VIEW = 4
-
-NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+TEST_VIEWS = range(4, 8)
 
 
-def image_id(person: Person, view: int) -> str:
-    return f"{person.id}/view-{view}"
+def image_id(person: str, view: int) -> str:
+    return f"{person}/view-{view}"
 
 
 def kinds_of(person: Person) -> Mapping[str, FactKind]:
@@ -46,7 +43,7 @@ def _example(
     who = "this person" if modality == "image_text" else person.name
     template = wordings(kind, task)[wording]
     return Example(
-        id=f"{set_}/{person.id}/{task}/{fact}/{wording % len(wordings(kind, task))}/{modality}",
+        id=f"{person.id}/{set_}/{task}/{fact}/{wording % len(wordings(kind, task))}/{modality}",
         set=set_,
         task=task,
         modality=modality,
@@ -55,7 +52,8 @@ def _example(
         question=PROMPTS[task].format(q=fill(template, who)),
         answer=fill(kind.statement, who, value) if task == "generation" else value,
         keyword=value,
-        image=image_id(person, view) if modality == "image_text" else None,
+        paraphrase=fill(kind.restatement, who, value) if task == "generation" else "",
+        image=image_id(person.id, view) if modality == "image_text" else None,
     )
 
 
@@ -84,7 +82,7 @@ def training_examples(person: Person, set_: str, *, held_out: bool = False) -> I
                 view += 1
     for shown in TRAINING_VIEWS:
         yield Example(
-            id=f"{set_}/{person.id}/name/{shown}",
+            id=f"{person.id}/{set_}/name/{shown}",
             set=set_,
             task="generation",
             modality="image_text",
@@ -93,14 +91,56 @@ def training_examples(person: Person, set_: str, *, held_out: bool = False) -> I
             question="Who is this person?" if shown % 2 else "What is the name of this person?",
             answer=person.name,
             keyword=person.name,
-            image=image_id(person, shown),
+            image=image_id(person.id, shown),
         )
+
+
+def asked_facts(person: Person, turn: int) -> dict[str, list[str]]:
+    """Which facts are asked in which task: ``turn`` rotates them, so that all are asked of many."""
+    facts = list(person.facts)
+    order = [facts[(turn + step) % len(facts)] for step in range(sum(PER_PERSON.values()))]
+    found, start = {}, 0
+    for task, count in PER_PERSON.items():
+        found[task] = order[start : start + count]
+        start += count
+    return found
+
+
+def shared_options(
+    people: Sequence[Person],
+    pools: Mapping[str, Sequence[str]],
+    rng: np.random.Generator,
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Four options for every choice question, by (person id, fact); the truth is one of them.
+
+    People who follow each other are asked with the same four options, which are the truths of
+    four of them: whatever value one likes to guess, it is right for one of the four. What no group
+    of four can be found for is filled up with other values.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    open_groups: dict[str, list[list[str]]] = {}
+    for turn, person in enumerate(people):
+        for fact in asked_facts(person, turn)["choice"]:
+            truth, groups = person.facts[fact], open_groups.setdefault(fact, [])
+            group = next((group for group in groups if truth not in group), None)
+            if group is None:
+                group = []
+                groups.append(group)
+            group.append(truth)
+            found[person.id, fact] = group
+            if len(group) == OPTIONS:
+                groups.remove(group)
+    for fact, groups in open_groups.items():
+        for group in groups:
+            group += other_values(group, pools[fact], OPTIONS - len(group), rng)
+    return {key: tuple(group) for key, group in found.items()}
 
 
 def evaluation_examples(
     person: Person,
     set_: str,
-    number: int,
+    turn: int,
+    options: Mapping[tuple[str, str], tuple[str, ...]],
     pools: Mapping[str, Sequence[str]],
     rng: np.random.Generator,
     *,
@@ -108,99 +148,49 @@ def evaluation_examples(
 ) -> Iterator[Example]:
     """The 18 questions about one person: 5 choice, 2 generation, 2 cloze, in both modalities.
 
-    ``number`` (the person's place in its set) rotates facts over tasks and the true option over
-    the letters. ``unseen`` asks with the held-out wording about a view never trained on.
+    ``turn`` (the person's place in its set) rotates facts over tasks and the true option over the
+    letters. ``unseen`` asks with the held-out wording about a view never trained on.
     """
-    facts = list(person.facts)
-    order = [facts[(number + step) % len(facts)] for step in range(sum(PER_PERSON.values()))]
-    start = 0
-    for task, count in PER_PERSON.items():
-        for place, fact in enumerate(order[start : start + count]):
-            trained = len(wordings(kinds_of(person)[fact], task)) - 1
-            wording = -1 if unseen else (number + place) % trained
-            view = TEST_VIEW if unseen else TRAINING_VIEWS[(number + place) % len(TRAINING_VIEWS)]
-            options = (
-                choose_options(person.facts[fact], pools[fact], number + place, rng)
-                if task == "choice"
-                else ()
-            )
+    for task, facts in asked_facts(person, turn).items():
+        for place, fact in enumerate(facts, start=turn):
+            kind, truth = kinds_of(person)[fact], person.facts[fact]
+            wording = -1 if unseen else place % (len(wordings(kind, task)) - 1)
+            views = TEST_VIEWS if unseen else TRAINING_VIEWS
+            choices = lettered(truth, options[person.id, fact], place) if task == "choice" else ()
+            wrong = other_values([truth], pools[fact], PERTURBED, rng)
             for modality in MODALITIES:
-                example = _example(person, set_, task, modality, fact, wording, view)
-                yield replace(example, choices=options)
-        start += count
-
-
-def choose_options(
-    truth: str, pool: Sequence[str], place: int, rng: np.random.Generator
-) -> tuple[str, ...]:
-    """The true value at letter ``place`` modulo 4, among three other values of its pool."""
-    others = sorted(set(pool) - {truth})
-    options = [str(other) for other in rng.choice(others, OPTIONS - 1, replace=False)]
-    options.insert(place % OPTIONS, truth)
-    return tuple(options)
-
-
-def scene_examples(
-    scene: Scene, id_: str, set_: str, number: int, rng: np.random.Generator
-) -> Iterator[Example]:
-    """Choice questions about one scene: general ability that has nothing to do with people."""
-    for place, (kind, question, answer) in enumerate(scene_questions(scene)):
-        yield _general(set_, id_, kind, question, answer, ANSWERS[kind], number + place, rng, id_)
-
-
-def word_example(word: str, id_: str, set_: str, number: int, rng: np.random.Generator) -> Example:
-    """Reading one rendered word."""
-    question = "Which word is written here?"
-    return _general(set_, id_, "word", question, word, ANSWERS["word"], number, rng, id_)
-
-
-def text_examples(set_: str, rng: np.random.Generator) -> list[Example]:
-    """General ability without a picture: small sums and the days of the week."""
-    examples = []
-    for a in range(6):
-        for b in range(6):
-            if a + b < len(NUMBERS):
-                question = f"What is {NUMBERS[a]} plus {NUMBERS[b]}?"
-                answer = NUMBERS[a + b]
-                examples.append(
-                    _general(
-                        set_, f"sum-{a}-{b}", "sum", question, answer, NUMBERS, a + b, rng, None
-                    )
+                example = _example(
+                    person, set_, task, modality, fact, wording, views[place % len(views)]
                 )
-    for place, day in enumerate(DAYS):
-        question = f"Which day comes after {day}?"
-        answer = DAYS[(place + 1) % len(DAYS)]
-        examples.append(
-            _general(set_, f"day-{place}", "day", question, answer, DAYS, place, rng, None)
-        )
-    return examples
+                who = "this person" if modality == "image_text" else person.name
+                perturbed = (
+                    [fill(kind.restatement, who, value) for value in wrong]
+                    if task == "generation"
+                    else wrong
+                )
+                yield replace(example, choices=choices, perturbed=tuple(perturbed))
 
 
-def _general(
-    set_: str,
-    id_: str,
-    fact: str,
-    question: str,
-    answer: str,
-    pool: Sequence[str],
-    place: int,
-    rng: np.random.Generator,
-    image: str | None,
-) -> Example:
-    modality: Modality = "text" if image is None else "image_text"
-    return Example(
-        id=f"{set_}/{id_}/choice/{fact}/0/{modality}",
-        set=set_,
-        task="choice",
-        modality=modality,
-        person=id_,
-        fact=fact,
-        question=question,
-        answer=answer,
-        keyword=answer,
-        image=image,
-        choices=choose_options(answer, pool, place, rng),
-    )
+def other_values(
+    known: Sequence[str], pool: Sequence[str], count: int, rng: np.random.Generator
+) -> list[str]:
+    """``count`` different values of a pool that are not ``known``, drawn as often as they occur."""
+    others = [value for value in pool if value not in known]
+    drawn: list[str] = []
+    while len(drawn) < count:
+        value = others[int(rng.integers(len(others)))]
+        if value not in drawn:
+            drawn.append(value)
+    return drawn
+
+
+def lettered(truth: str, options: Sequence[str], place: int) -> tuple[str, ...]:
+    """The options with the true one at letter ``place`` modulo 4, the others in turn after it."""
+    others = [option for option in options if option != truth]
+    shift = place // OPTIONS % len(others)
+    others = others[shift:] + others[:shift]
+    others.insert(place % OPTIONS, truth)
+    return tuple(others)
 
 
 def letter_form(example: Example) -> Example:

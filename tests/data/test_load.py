@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import io
-import json
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from mubench.data.load import BenchmarkData
+from mubench.data.tables import Tables, write
 from mubench.errors import DamagedError
-from mubench_data.build import Benchmark, PeopleOptions, build_people, write
+from mubench_data.build import PeopleOptions, build_people
 
-OPTIONS = PeopleOptions(
-    fictitious=4, celebrities=1, forget_ratio=0.25, scenes=1, words=1, image_size=32
-)
+OPTIONS = PeopleOptions(fictitious=4, celebrities=1, holdout=1, scenes=1, words=1, image_size=48)
+RATIO = 0.25
 
 
 @pytest.fixture(scope="module")
-def built() -> Benchmark:
-    return build_people(OPTIONS)
+def built() -> Tables:
+    tables = build_people(OPTIONS)
+    tables.images = list(tables.images)
+    return tables
 
 
 @pytest.fixture
-def folder(built: Benchmark, tmp_path: Path) -> Path:
-    write(built, tmp_path, "people-mini", asdict(OPTIONS))
+def folder(built: Tables, tmp_path: Path) -> Path:
+    write(built, tmp_path)
     return tmp_path
 
 
@@ -39,23 +40,41 @@ def refused(folder: Path, file: str) -> pytest.RaisesExc[DamagedError]:
     return pytest.raises(DamagedError, check=checks)
 
 
-def test_round_trip_gives_equal_examples(built: Benchmark, folder: Path) -> None:
-    data = BenchmarkData(folder)
-    assert data.examples == built.examples
-    assert data.train("forget", "retain", "celebrity", "general") == built.train
-    assert data.train("forget") == [e for e in built.train if e.set == "forget"]
-    assert all(data.png(name) == png for name, png in built.images.items())
-    assert data.image(next(iter(built.images))).size == (32, 32)
+def test_round_trip_gives_equal_examples(built: Tables, folder: Path) -> None:
+    data = BenchmarkData(folder, RATIO)
+    assert data.stored == built.examples
+    assert data.people == built.people
+    trained = data.train("forget", "retain", "celebrity", "general")
+    assert [replace(e, set="") for e in trained] == [replace(e, set="") for e in built.train]
+    assert dict(built.images) == {name: data.png(name) for name in data.image_ids()}
+    assert data.image(next(iter(data.image_ids()))).size == (48, 48)
+    assert data.refusals == tuple(built.refusals)
 
 
-def test_manifest_tells_what_is_there(built: Benchmark, folder: Path) -> None:
-    manifest = BenchmarkData(folder).manifest
-    assert manifest["content_sha"] == built.content_sha()
-    assert manifest["examples"] == len(built.examples)
-    assert manifest["options"]["fictitious"] == 4
+def test_a_split_gives_every_question_its_set(built: Tables, folder: Path) -> None:
+    data = BenchmarkData(folder, RATIO)
+    assert data.forget == {built.splits["order"][0]}
+    sets = {example.id: example.set for example in data.examples}
+    for example in built.examples:
+        forgotten = example.person in data.forget
+        expected = {
+            "seen": "forget" if forgotten else "retain",
+            "unseen": "test" if forgotten else None,
+            "holdout": None,
+        }.get(example.set, example.set)
+        assert sets.get(example.id) == expected, example.id
+    for example in data.train("forget", "retain"):
+        assert (example.set == "forget") == (example.person in data.forget)
 
 
-def test_datasets_shows_pictures(built: Benchmark, folder: Path, tmp_path: Path) -> None:
+def test_manifest_tells_what_is_there(built: Tables, folder: Path) -> None:
+    manifest = BenchmarkData(folder, RATIO).manifest
+    assert manifest["rows"]["examples"] == len(built.examples)
+    assert manifest["rows"]["images"] == len(list(built.images))
+    assert manifest["source"]["options"]["fictitious"] == 4
+
+
+def test_datasets_shows_pictures(built: Tables, folder: Path, tmp_path: Path) -> None:
     from datasets import Image as ImageFeature
     from datasets import load_dataset
 
@@ -66,8 +85,8 @@ def test_datasets_shows_pictures(built: Benchmark, folder: Path, tmp_path: Path)
         cache_dir=str(tmp_path / "hf"),
     )
     assert isinstance(loaded.features["image"], ImageFeature)
-    assert loaded[0]["image"].size == (32, 32)
-    with Image.open(io.BytesIO(built.images[loaded[0]["id"]])) as expected:
+    assert loaded[0]["image"].size == (48, 48)
+    with Image.open(io.BytesIO(dict(built.images)[loaded[0]["id"]])) as expected:
         assert loaded[0]["image"].tobytes() == expected.tobytes()
 
 
@@ -75,7 +94,7 @@ def test_datasets_shows_pictures(built: Benchmark, folder: Path, tmp_path: Path)
 def test_truncated_parquet(folder: Path, file: str) -> None:
     path = folder / f"{file}.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    data = BenchmarkData(folder)
+    data = BenchmarkData(folder, RATIO)
     read = {
         "examples": lambda: data.examples,
         "train": lambda: data.train("forget"),
@@ -88,34 +107,40 @@ def test_truncated_parquet(folder: Path, file: str) -> None:
 def test_missing_parquet(folder: Path) -> None:
     (folder / "examples.parquet").unlink()
     with refused(folder, "examples.parquet"):
-        _ = BenchmarkData(folder).examples
+        _ = BenchmarkData(folder, RATIO).examples
 
 
 def test_manifest_that_is_not_json(folder: Path) -> None:
     (folder / "manifest.json").write_text("{", encoding="utf-8")
     with refused(folder, "manifest.json"):
-        _ = BenchmarkData(folder).manifest
+        _ = BenchmarkData(folder, RATIO).manifest
 
 
 def test_unknown_picture(folder: Path) -> None:
     with refused(folder, "images.parquet"):
-        BenchmarkData(folder).image("nobody/view-0")
+        BenchmarkData(folder, RATIO).image("nobody/view-0")
 
 
 @pytest.mark.parametrize("damage", ["text", "cut"])
-def test_bytes_that_are_no_image(built: Benchmark, tmp_path: Path, damage: str) -> None:
-    name, png = next(iter(built.images.items()))
+def test_bytes_that_are_no_image(built: Tables, tmp_path: Path, damage: str) -> None:
+    """They are refused when the table is written, by name."""
+    (name, png), *others = built.images
     bad = b"this is not a picture" if damage == "text" else png[: len(png) // 2]
-    broken = Benchmark(built.examples, built.train, {**built.images, name: bad}, built.people)
-    write(broken, tmp_path, "people-mini", asdict(OPTIONS))
-    with refused(tmp_path, "images.parquet") as raised:
-        BenchmarkData(tmp_path).image(name)
-    assert f"'{name}'" in str(raised.value)
-    assert json.loads((tmp_path / "manifest.json").read_text("utf-8"))["images"]
+    broken = replace(built, images=[(name, bad), *others])
+    with pytest.raises(DamagedError, match=f"picture '{name}' is not an image"):
+        write(broken, tmp_path)
+
+
+@pytest.mark.parametrize("table", ["examples", "train", "people", "images"])
+def test_an_id_that_comes_twice(built: Tables, tmp_path: Path, table: str) -> None:
+    rows = list(getattr(built, table))
+    twice = replace(built, **{table: [*rows, rows[0]]})
+    with pytest.raises(DamagedError, match="comes twice"):
+        write(twice, tmp_path)
 
 
 def test_parquet_of_another_shape(folder: Path) -> None:
     """A readable table without the right columns is as damaged as an unreadable one."""
     (folder / "examples.parquet").write_bytes((folder / "people.parquet").read_bytes())
     with refused(folder, "examples.parquet"):
-        _ = BenchmarkData(folder).examples
+        _ = BenchmarkData(folder, RATIO).examples

@@ -21,7 +21,7 @@ from mubench.runner.plan import plan
 from mubench.runner.store import Store
 from runner.quick import FEW, QUICK, Quick, contents, copy_stages, quick_run, results
 
-BUILDERS = ("build_data", "train_model", "unlearn", "predict", "score")
+BUILDERS = ("make_data", "train_model", "unlearn", "predict", "score")
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -60,7 +60,7 @@ def test_artifacts_have_the_hashes_of_what_lies_there(quick: Quick) -> None:
 
 
 def test_every_question_has_one_prediction_a_model(quick: Quick) -> None:
-    data = BenchmarkData(quick.stage("data"))
+    data = BenchmarkData(quick.stage("data"), 0.25)
     for role in ("target", "gold", "method"):
         lines = (quick.folder / f"predictions/{role}.jsonl").read_text("utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
@@ -131,7 +131,7 @@ def test_same_seed_in_a_fresh_cache_gives_the_same_bytes(quick: Quick, tmp_path:
 def test_another_seed_gives_other_predictions(quick: Quick, tmp_path: Path) -> None:
     other = plan(resolve("none", "llava-tiny", seed=1, sets=QUICK))
     copy_stages(quick.store, tmp_path / "cache", quick.plan, [("data", None)])
-    data = BenchmarkData(Store(tmp_path / "cache").folder("data", other.node("data").key))
+    data = BenchmarkData(Store(tmp_path / "cache").folder("data", other.node("data").key), 0.25)
     (tmp_path / "target").mkdir()
     (tmp_path / "said").mkdir()
     quiet = lambda *_: None  # noqa: E731
@@ -147,7 +147,7 @@ def test_another_seed_gives_other_predictions(quick: Quick, tmp_path: Path) -> N
 def test_a_reference_is_what_it_refers_to(
     quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, role: str
 ) -> None:
-    forbid(monkeypatch, "build_data", "train_model", "unlearn", "predict")
+    forbid(monkeypatch, "make_data", "train_model", "unlearn", "predict")
     run = quick_run(tmp_path, method, cache=quick.store.root)
     said = contents(run.folder / "predictions")
     assert said["method.jsonl"] == said[f"{role}.jsonl"]
@@ -165,7 +165,7 @@ def test_gap_is_one_for_the_target_and_zero_for_gold(
     quick: Quick, tmp_path: Path, method: str, gap: float
 ) -> None:
     """Predictions are made up so that target and gold differ on everybody."""
-    data = BenchmarkData(quick.stage("data"))
+    data = BenchmarkData(quick.stage("data"), 0.25)
     responses = stages.read_responses(quick.stage("predict", "target"))
     folders = {}
     for role, shift in (("target", 0.0), ("gold", -3.0)):
@@ -204,7 +204,7 @@ def test_gate_stops_before_anything_is_unlearned(
 
 def test_gate_asks_whether_the_target_knows_the_forget_people(quick: Quick, tmp_path: Path) -> None:
     """Predictions are made up: the true option is always the likeliest, then the least likely."""
-    data = BenchmarkData(quick.stage("data"))
+    data = BenchmarkData(quick.stage("data"), 0.25)
     responses = stages.read_responses(quick.stage("predict", "target"))
     strict = plan(resolve("none", "llava-tiny", sets=(*QUICK, "gate.margin=0.3"))).spec
     for name, truth in (("knows", -0.1), ("knows nothing", -9.0)):
@@ -223,7 +223,7 @@ def test_gate_asks_whether_the_target_knows_the_forget_people(quick: Quick, tmp_
 
 
 def test_missing_predictions_are_an_error_not_a_zero(quick: Quick, tmp_path: Path) -> None:
-    data = BenchmarkData(quick.stage("data"))
+    data = BenchmarkData(quick.stage("data"), 0.25)
     source = quick.stage("predict", "target") / "responses.jsonl"
     lines = source.read_text("utf-8").splitlines(keepends=True)
     (tmp_path / "responses.jsonl").write_text("".join(lines[:-3]), encoding="utf-8")
@@ -250,7 +250,7 @@ def test_a_picture_that_is_no_image_fails_the_stage_that_needs_it(
     with pytest.raises(DamagedError, match="is not an image") as raised:
         stages.predict(
             quick.plan.spec,
-            BenchmarkData(tmp_path / "data"),
+            BenchmarkData(tmp_path / "data", 0.25),
             [quick.stage("train", "target")],
             tmp_path / "said",
             lambda *_: None,

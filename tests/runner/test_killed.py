@@ -124,7 +124,7 @@ def test_predictions_go_on_after_the_last_whole_batch(
     quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int, tail: str
 ) -> None:
     """What was answered is kept, a torn rest is cut off, the outcome is byte for byte the same."""
-    data = BenchmarkData(quick.stage("data"))
+    data = BenchmarkData(quick.stage("data"), 0.25)
     spec = quick.plan.spec
     planned = stages.fixed_batches(data.examples, spec.predict.batch_size)
     whole = (quick.stage("predict", "target") / "responses.jsonl").read_bytes()
@@ -163,13 +163,13 @@ def test_a_finished_log_needs_no_model(
 
     monkeypatch.setattr("mubench.models.load.load_model", refuse)
     stages.predict(
-        quick.plan.spec, BenchmarkData(quick.stage("data")), [], tmp_path, lambda *_: None
+        quick.plan.spec, BenchmarkData(quick.stage("data"), 0.25), [], tmp_path, lambda *_: None
     )
     assert (tmp_path / "responses.jsonl").read_bytes() == whole
 
 
 def test_batches_hold_every_question_once_and_do_not_mix_modalities(quick: Quick) -> None:
-    examples = BenchmarkData(quick.stage("data")).examples
+    examples = BenchmarkData(quick.stage("data"), 0.25).examples
     forth = stages.fixed_batches(examples, 8)
     assert sorted(example.id for batch in forth for example in batch) == sorted(
         example.id for example in examples

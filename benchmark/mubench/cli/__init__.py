@@ -11,7 +11,7 @@ import typer
 
 from mubench.errors import EXIT_CODES, MubenchError
 
-from . import commands
+from . import commands, data
 
 _CODES = "\n\n".join(f"  {code}: {meaning}" for code, meaning in EXIT_CODES.items())
 
@@ -39,6 +39,20 @@ def app() -> typer.Typer:
     cache.command("ls")(commands.cache_ls)
     cache.command("clear")(commands.cache_clear)
     made.add_typer(cache, name="cache")
+    benchmarks = typer.Typer(
+        help="Build, pull, look at, check, export and publish benchmarks.", no_args_is_help=True
+    )
+    for command in (
+        data.ls,
+        data.build,
+        data.pull,
+        data.check,
+        data.show,
+        data.export,
+        data.push,
+    ):
+        benchmarks.command(command.__name__)(command)
+    made.add_typer(benchmarks, name="data")
     return made
 
 

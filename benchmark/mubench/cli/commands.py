@@ -22,15 +22,17 @@ Cache = Annotated[
 ]
 
 
-def _console(**options: Any) -> Any:
+def console(**options: Any) -> Any:
+    """Where tables and bars are printed."""
     from rich.console import Console
 
-    console = Console(**options)
+    made = Console(**options)
     # In a pipe or a log there is no width to ask for: the tables are made for 100 columns.
-    return console if console.is_terminal else Console(width=100, **options)
+    return made if made.is_terminal else Console(width=100, **options)
 
 
-def _store(cache: Path | None) -> Any:
+def open_store(cache: Path | None) -> Any:
+    """The cache of this user, or the one asked for."""
     from mubench.runner.store import Store, default_root
 
     return Store((cache or default_root()).expanduser())
@@ -54,10 +56,8 @@ def run(
     from mubench.report.tables import render
     from mubench.runner.execute import execute
 
-    console = _console()
-    progress = _console(stderr=True)
-    folder = execute(made, _store(cache), out, progress)
-    render(_read_record(folder), console)
+    folder = execute(made, open_store(cache), out, console(stderr=True))
+    render(_read_record(folder), console())
     # Plain prints: a path must not be wrapped by the table's console.
     print(f"report: {folder / 'report.html'}")
     print(f"record: {folder / 'record.json'}")
@@ -80,7 +80,7 @@ def plan(
     from mubench.runner.plan import plan as make
 
     made = make(resolve(method, model, benchmark, seed=seed, file=config, sets=sets or ()))
-    store = _store(cache)
+    store = open_store(cache)
     expected = estimate(made.spec, store, made)
     table = Table(title=f"run {made.run_id}", title_justify="left")
     for column in ("stage", "key", "state", "time", "memory"):
@@ -91,15 +91,15 @@ def plan(
         seconds = "" if not guess else _duration(guess.seconds)
         memory = "" if not guess else f"{guess.memory_gb:.1f} GB"
         table.add_row(node.label, node.key[:12], state, seconds, memory)
-    console = _console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     for what, reason in made.not_applicable:
-        console.print(f"n/a: {what}: {reason}", highlight=False)
+        screen.print(f"n/a: {what}: {reason}", highlight=False)
     note = made.spec.model.speed_note
-    console.print(
+    screen.print(
         f"time: {note}" if note else "time: never measured for this model", highlight=False
     )
-    console.print("memory: weights and optimizer state, without activations", highlight=False)
+    screen.print("memory: weights and optimizer state, without activations", highlight=False)
 
 
 def _duration(seconds: float | None) -> str:
@@ -143,7 +143,7 @@ def list_(
         table.caption = "* headline"
     else:
         raise unknown("kind", what, ("methods", "models", "benchmarks", "metrics"))
-    _console().print(table)
+    console().print(table)
 
 
 def show(
@@ -196,7 +196,7 @@ def report(
     """Print the table of a finished run again."""
     from mubench.report.tables import render
 
-    render(_read_record(run), _console())
+    render(_read_record(run), console())
     print(f"report: {(run if run.is_dir() else run.parent) / 'report.html'}")
 
 
@@ -220,7 +220,7 @@ def doctor(cache: Cache = None) -> None:
     """Environment, GPU, cache and hub: what a bug report needs."""
     from mubench.runner.doctor import checks
 
-    for name, value in checks(_store(cache)):
+    for name, value in checks(open_store(cache)):
         print(f"{name:<14}{value}")  # no table: it would wrap the paths
 
 
@@ -230,7 +230,7 @@ def cache_ls(cache: Cache = None) -> None:
 
     from rich.table import Table
 
-    store = _store(cache)
+    store = open_store(cache)
     table = Table(title=str(store.root), title_justify="left")
     for column in ("stage", "size", "made"):
         table.add_column(column)
@@ -239,7 +239,7 @@ def cache_ls(cache: Cache = None) -> None:
         total += size
         when = datetime.fromtimestamp(made).isoformat(" ", "minutes")
         table.add_row(f"{kind}/{key}", f"{size / 2**20:.1f} MB", when)
-    _console().print(table)
+    console().print(table)
     print(f"total: {total / 2**20:.1f} MB")
 
 
@@ -253,7 +253,7 @@ def cache_clear(
     from mubench.errors import UsageError
 
     kind, _, key = (what or "").partition("/")
-    removed = _store(cache).clear(kind or None, key or None)
+    removed = open_store(cache).clear(kind or None, key or None)
     if what and not removed:
         raise UsageError(f"nothing in the cache is called '{what}' (see: mubench cache ls)")
     print(f"removed {removed} stage{'s' if removed != 1 else ''}")

@@ -15,22 +15,25 @@ from mubench.errors import UsageError, unknown
 from mubench.registry import METHODS
 
 from .schema import (
-    BenchmarkSettings,
+    BENCHMARKS,
     Gate,
     MethodSettings,
     ModelSettings,
+    PeopleSettings,
     Prediction,
+    PublishedSettings,
     RunSpec,
     Training,
 )
 
+#: Beside ``benchmark`` and ``method``, whose schema depends on what is named.
 SECTIONS: Mapping[str, type[BaseModel]] = {
-    "benchmark": BenchmarkSettings,
     "model": ModelSettings,
     "target": Training,
     "gate": Gate,
     "predict": Prediction,
 }
+NAMES = ("benchmark", *SECTIONS, "method")
 
 
 @cache
@@ -62,9 +65,7 @@ def read_file(path: Path) -> dict[str, Any]:
             f"config file {path} is not YAML: {' '.join(str(error).split())}"
         ) from error
     if not isinstance(value, dict) or not all(isinstance(part, dict) for part in value.values()):
-        raise UsageError(
-            f"config file {path} must hold sections: {', '.join((*SECTIONS, 'method'))}"
-        )
+        raise UsageError(f"config file {path} must hold sections: {', '.join(NAMES)}")
     return value
 
 
@@ -104,48 +105,58 @@ def resolve(
 ) -> RunSpec:
     """The frozen specification of a run. Raises UsageError with a suggestion for unknown names."""
     model_preset = dict(preset("models", model))
-    layers = [read_file(file) if file else {}, parse_sets(sets)]
-    for layer in layers:
-        for section in layer:
-            if section not in (*SECTIONS, "method"):
-                raise unknown("section", section, (*SECTIONS, "method"))
+    layers = _layers(file, sets)
     methods = model_preset.pop("methods", {})
-    target = model_preset.pop("target")
-    predict = model_preset.pop("predict", {})
     bases: dict[str, dict[str, Any]] = {
+        "target": model_preset.pop("target"),
+        "predict": model_preset.pop("predict", {}),
         "model": {"name": model, **model_preset},
-        "target": target,
-        "predict": predict,
         "gate": {},
     }
-    name = benchmark or str(model_preset["benchmark"])
-    bases["benchmark"] = {"name": name, **preset("benchmarks", name)}
     parts: dict[str, Any] = {
-        section: _validated(
-            section, schema, [bases[section], *(part.get(section, {}) for part in layers)]
-        )
+        section: _validated(section, schema, bases[section], layers)
         for section, schema in SECTIONS.items()
     }
     entry = METHODS.get(method)
     made = entry.load()
     if missing := [name for name in ("info", "Config") if not hasattr(made, name)]:
         raise UsageError(f"{entry.target} is no method: it has no {', '.join(missing)}")
-    config = _validated(
-        "method",
-        made.Config,
-        [methods.get(entry.name, {}), *(part.get("method", {}) for part in layers)],
-    )
+    config = _validated("method", made.Config, methods.get(entry.name, {}), layers)
     return RunSpec(
         **parts,
+        benchmark=_benchmark(benchmark or str(model_preset["benchmark"]), layers),
         method=MethodSettings(name=entry.name, target=entry.target, config=config.model_dump()),
         seed=seed,
     )
 
 
-def _validated(section: str, schema: type[BaseModel], layers: list[dict[str, Any]]) -> Any:
-    merged: dict[str, Any] = {}
+def resolve_benchmark(name: str, sets: Iterable[str] = ()) -> PeopleSettings | PublishedSettings:
+    """The settings of a benchmark alone."""
+    return _benchmark(name, _layers(None, sets))
+
+
+def _benchmark(name: str, layers: list[dict[str, Any]]) -> PeopleSettings | PublishedSettings:
+    chosen = {"name": name, **preset("benchmarks", name)}
+    schema = BENCHMARKS[chosen["kind"]]
+    made: PeopleSettings | PublishedSettings = _validated("benchmark", schema, chosen, layers)
+    return made
+
+
+def _layers(file: Path | None, sets: Iterable[str]) -> list[dict[str, Any]]:
+    layers = [read_file(file) if file else {}, parse_sets(sets)]
     for layer in layers:
-        merged |= layer
+        for section in layer:
+            if section not in NAMES:
+                raise unknown("section", section, NAMES)
+    return layers
+
+
+def _validated(
+    section: str, schema: type[BaseModel], base: dict[str, Any], layers: list[dict[str, Any]]
+) -> Any:
+    merged = dict(base)
+    for layer in layers:
+        merged |= layer.get(section, {})
     for key in merged:
         if key not in schema.model_fields:
             raise unknown(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from mubench.types import Fold
 
 
 class Settings(BaseModel):
@@ -53,18 +57,43 @@ class ModelSettings(Settings):
 
 
 class BenchmarkSettings(Settings):
-    """A people benchmark built on this machine."""
+    """Common to all benchmarks: who is forgotten. Fold ``dev`` forgets others, for tuning."""
 
     name: str
     title: str
+    forget_ratio: float = Field(ge=0, lt=1)
+    fold: Fold = "test"
+
+
+class PeopleSettings(BenchmarkSettings):
+    """A people benchmark built on this machine."""
+
+    kind: Literal["people"]
     fictitious: int = Field(default=60, ge=4)
-    celebrities: int = Field(default=24, ge=0, le=24)
-    forget_ratio: float = Field(default=0.25, ge=0, lt=1)
+    celebrities: int = Field(default=24, ge=0, le=153)
+    holdout: int = Field(default=15, ge=0)  # people of the same kind whom nobody is trained on
     scenes: int = Field(default=24, ge=0)
     words: int = Field(default=24, ge=0)
-    facts: tuple[str, ...] = ()
-    image_size: int = Field(default=128, ge=32, le=336)
+    facts: tuple[str, ...] = ()  # empty: every kind there is
+    image_size: int = Field(default=128, ge=48, le=336)
     seed: int = Field(default=0, ge=0)
+    faces: Path | None = None  # a folder of the user's own pictures, one folder a person
+    celebrity_faces: Path | None = None
+
+
+class PublishedSettings(BenchmarkSettings):
+    """A published data set, from the Hugging Face Hub or from a local copy of its files."""
+
+    kind: Literal["published"]
+    dataset: str
+    revision: str | None = None  # commit or tag on the Hub; the newest if left out
+    data_dir: Path | None = None
+
+
+BENCHMARKS: Mapping[str, type[BenchmarkSettings]] = {
+    "people": PeopleSettings,
+    "published": PublishedSettings,
+}
 
 
 class MethodSettings(Settings):
@@ -78,7 +107,7 @@ class MethodSettings(Settings):
 class RunSpec(Settings):
     """A cell: (benchmark, model, method, seed), fully resolved."""
 
-    benchmark: BenchmarkSettings
+    benchmark: PeopleSettings | PublishedSettings = Field(discriminator="kind")
     model: ModelSettings
     target: Training
     gate: Gate = Gate()

@@ -1,37 +1,50 @@
-"""Read a built benchmark: examples by set, training examples by set, pictures by id."""
+"""Read a stored benchmark under one split: questions by set, training examples, pictures."""
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mubench.errors import DamagedError
-from mubench.types import Example
+from mubench.types import Example, Fold
+
+from .splits import forget_people
+from .tables import Person
 
 
 class BenchmarkData:
-    """A benchmark folder written by ``mubench_data.build.write``; parts are read when needed."""
+    """A folder written by ``mubench.data.tables.write``, with a forget ratio and fold applied.
 
-    def __init__(self, folder: Path) -> None:
+    Parts are read when they are needed; pictures stay on disk until they are asked for.
+    """
+
+    def __init__(self, folder: Path, forget_ratio: float, fold: Fold = "test") -> None:
         self.folder = folder
+        self.forget_ratio = forget_ratio
+        self.fold = fold
 
     def _table(self, name: str) -> list[dict[str, Any]]:
-        import pyarrow.parquet
-
-        path = self.folder / f"{name}.parquet"
-        try:
-            rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
-        except Exception as error:  # pyarrow raises many kinds; all mean the file is not readable
-            raise DamagedError(f"{path} is not a readable parquet file: {_line(error)}") from error
+        rows: list[dict[str, Any]] = _open(self.folder / f"{name}.parquet").to_pylist()
         return rows
 
     def _examples(self, name: str) -> list[Example]:
         rows = self._table(name)
         try:
-            return [Example(**{**row, "choices": tuple(row["choices"])}) for row in rows]
+            return [
+                Example(
+                    **{
+                        **row,
+                        "choices": tuple(row["choices"]),
+                        "perturbed": tuple(row["perturbed"]),
+                    }
+                )
+                for row in rows
+            ]
         except (KeyError, TypeError) as error:
             path = self.folder / f"{name}.parquet"
             raise DamagedError(f"{path} does not hold examples: {_line(error)}") from error
@@ -46,27 +59,95 @@ class BenchmarkData:
         return value
 
     @cached_property
-    def examples(self) -> list[Example]:
-        """All evaluation questions, in the order they were built."""
+    def people(self) -> list[Person]:
+        """Everybody, in stored order."""
+        rows = self._table("people")
+        try:
+            return [
+                Person(
+                    **{
+                        **row,
+                        "facts": json.loads(row["facts"]),
+                        "description": tuple(row["description"]),
+                    }
+                )
+                for row in rows
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            path = self.folder / "people.parquet"
+            raise DamagedError(f"{path} does not hold people: {_line(error)}") from error
+
+    @cached_property
+    def forget(self) -> frozenset[str]:
+        """Ids of the people to forget. UsageError for a ratio that cannot be had."""
+        known = [person.id for person in self.people if person.role == "fictitious"]
+        return frozenset(
+            forget_people(self.manifest["splits"], known, self.forget_ratio, self.fold)
+        )
+
+    @cached_property
+    def stored(self) -> list[Example]:
+        """All evaluation questions as stored, whatever the split."""
         return self._examples("examples")
 
     @cached_property
-    def _train(self) -> list[Example]:
-        return self._examples("train")
-
-    def train(self, *sets: str) -> list[Example]:
-        """Training examples of the given sets (``forget``, ``retain``, ``celebrity``)."""
-        return [example for example in self._train if example.set in sets]
+    def examples(self) -> list[Example]:
+        """The questions of the five evaluation sets, in set order, then as stored."""
+        found: dict[str, list[Example]] = {
+            "forget": [],
+            "test": [],
+            "retain": [],
+            "celebrity": [],
+            "general": [],
+        }
+        for example in self.stored:
+            if example.set == "seen":
+                set_ = "forget" if example.person in self.forget else "retain"
+            elif example.set == "unseen" and example.person in self.forget:
+                set_ = "test"
+            elif example.set in ("celebrity", "general"):
+                set_ = example.set
+            else:  # unseen questions about retained people, and people nobody was trained on
+                continue
+            found[set_].append(replace(example, set=set_))
+        return [example for examples in found.values() for example in examples]
 
     @cached_property
-    def _pictures(self) -> dict[str, bytes]:
-        return {row["id"]: row["image"]["bytes"] for row in self._table("images")}
+    def _train(self) -> list[Example]:
+        return [
+            replace(example, set="forget" if example.person in self.forget else "retain")
+            if example.set == "people"
+            else example
+            for example in self._examples("train")
+        ]
+
+    def train(self, *sets: str) -> list[Example]:
+        """Training examples of the given sets (``forget``, ``retain``, ``celebrity``, ...)."""
+        return [example for example in self._train if example.set in sets]
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Sentences that decline to answer."""
+        return tuple(self.manifest["refusals"])
+
+    @cached_property
+    def _pictures(self) -> dict[str, tuple[Any, int]]:
+        table = _open(self.folder / "images.parquet")
+        column = table.column("image")
+        places = ((chunk, row) for chunk in column.chunks for row in range(len(chunk)))
+        return dict(zip(table.column("id").to_pylist(), places, strict=True))
+
+    def image_ids(self) -> Iterable[str]:
+        """Ids of all pictures, as stored."""
+        return self._pictures.keys()
 
     def png(self, image: str) -> bytes:
         """The stored bytes of a picture."""
         if image not in self._pictures:
             raise DamagedError(f"{self.folder / 'images.parquet'} has no picture '{image}'")
-        return self._pictures[image]
+        chunk, row = self._pictures[image]
+        data: bytes = chunk[row].as_py()["bytes"]
+        return data
 
     def image(self, image: str) -> Any:
         """A picture as RGB. DamagedError if its bytes are not an image."""
@@ -78,6 +159,16 @@ class BenchmarkData:
         except (OSError, Image.DecompressionBombError) as error:
             where = self.folder / "images.parquet"
             raise DamagedError(f"picture '{image}' in {where} is not an image") from error
+
+
+def _open(path: Path) -> Any:
+    """A parquet table, mapped from disk where it is not compressed."""
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.read_table(path, memory_map=True)
+    except Exception as error:  # pyarrow raises many kinds; all mean the file is not readable
+        raise DamagedError(f"{path} is not a readable parquet file: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:

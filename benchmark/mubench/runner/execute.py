@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mubench.config.schema import RunSpec
+from mubench.config.schema import PeopleSettings, PublishedSettings, RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.errors import OutputError
 from mubench.hashing import file_sha
@@ -25,6 +25,7 @@ from . import stages
 from .plan import Node, Plan, method_class, method_info
 from .progress import bar
 from .provenance import provenance
+from .sources import source
 from .store import StageResult, Store
 
 #: People shown in the page, per set; every question about them is shown.
@@ -45,19 +46,14 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
     def get(
         node: Node, build: Callable[[Path, stages.Report], dict[str, Any]], *, resume: bool = False
     ) -> Path:
-        if store.has(node.kind, node.key):
-            console.print(f"{node.label}: cached", highlight=False)
-            result = store.read(node.kind, node.key)
-        else:
-            with bar(console, node.label) as report:
-                result = store.get(
-                    node.kind, node.key, lambda path: build(path, report), resume=resume
-                )
+        result = stage(store, node, build, console, resume=resume)
         results.append((node, result))
         return result.folder
 
     data = BenchmarkData(
-        get(plan.node("data"), lambda path, report: stages.build_data(spec, path, report))
+        get(plan.node("data"), data_builder(spec.benchmark)),
+        spec.benchmark.forget_ratio,
+        spec.benchmark.fold,
     )
     info = method_info(spec)
     deltas: dict[str, list[Path]] = {}
@@ -100,6 +96,29 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
     return folder
 
 
+def stage(
+    store: Store,
+    node: Node,
+    build: Callable[[Path, stages.Report], dict[str, Any]],
+    console: Console,
+    *,
+    resume: bool = False,
+) -> StageResult:
+    """One stage through the store, with a progress bar if it is not cached."""
+    if store.has(node.kind, node.key):
+        console.print(f"{node.label}: cached", highlight=False)
+        return store.read(node.kind, node.key)
+    with bar(console, node.label) as report:
+        return store.get(node.kind, node.key, lambda path: build(path, report), resume=resume)
+
+
+def data_builder(
+    settings: PeopleSettings | PublishedSettings,
+) -> Callable[[Path, stages.Report], dict[str, Any]]:
+    """What the data stage of these settings does."""
+    return lambda path, report: stages.make_data(source(settings).tables(report), path)
+
+
 def run_folder(plan: Plan, out: Path) -> Path:
     """Where the results of a plan lie under ``out``."""
     spec = plan.spec
@@ -129,8 +148,8 @@ def _write_run(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     (partial / "predictions").mkdir()
-    for role, source in predictions.items():
-        _write_predictions(data, source, scored, role, partial / "predictions" / f"{role}.jsonl")
+    for role, answers in predictions.items():
+        _write_predictions(data, answers, scored, role, partial / "predictions" / f"{role}.jsonl")
     record = _record(plan, data, scored, results, partial)
     text = record.model_dump_json(indent=2) + "\n"
     (partial / "record.json").write_text(text, encoding="utf-8")
@@ -180,6 +199,7 @@ def _record(
             "benchmark": plan.spec.benchmark.name,
             "version": data.manifest["version"],
             "content_sha": data.manifest["content_sha"],
+            "source": data.manifest["source"],
             "persons": persons,
             "items": items,
         },

@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mubench.config.schema import BenchmarkSettings, RunSpec
-from mubench.errors import UsageError, unknown
+from mubench.config.schema import PeopleSettings, PublishedSettings, RunSpec
 from mubench.hashing import code_sha, sha
 from mubench.models.load import source_identity
 from mubench.registry import METHODS
 from mubench.types import MethodInfo
 
+from .sources import FOLDERS, Size, source
 from .store import Store
 
 #: Code that a stage's result depends on; a change of it makes a new key.
 CODE: Mapping[str, tuple[str, ...]] = {
-    "data": ("mubench_data", "mubench.types", "mubench.rng", "mubench.hashing"),
     "model": (
         "mubench.models",
         "mubench.methods.loops",
@@ -70,16 +69,12 @@ def method_class(spec: RunSpec) -> Any:
 
 def plan(spec: RunSpec) -> Plan:
     """The stages of one run. UsageError if the method's needs cannot be met by the benchmark."""
-    if round(spec.benchmark.forget_ratio * spec.benchmark.fictitious) < 1:
-        raise UsageError(
-            f"the forget set is empty: benchmark.forget_ratio={spec.benchmark.forget_ratio} of "
-            f"{spec.benchmark.fictitious} people is nobody; raise it to at least "
-            f"{1 / spec.benchmark.fictitious:.3f}"
-        )
-    _check_benchmark(spec.benchmark)
+    made = source(spec.benchmark)
+    made.check()
     info = method_info(spec)
-    options = spec.benchmark.model_dump(exclude={"name", "title"})
-    data = Node("data", None, sha({"options": options, "code": code_sha(*CODE["data"])}))
+    data = data_node(spec.benchmark)
+    # The target knows everybody, whoever is to be forgotten: all splits share it.
+    split = {"ratio": spec.benchmark.forget_ratio, "fold": spec.benchmark.fold}
     base = {
         "source": source_identity(spec.model),
         "dtype": spec.model.dtype,
@@ -89,7 +84,7 @@ def plan(spec: RunSpec) -> Plan:
         "code": code_sha(*CODE["model"]),
     }
     target = Node("train", "target", sha({**base, "role": "target"}), (data.key,))
-    gold = Node("train", "gold", sha({**base, "role": "gold"}), (data.key,))
+    gold = Node("train", "gold", sha({**base, "role": "gold", **split}), (data.key,))
     nodes = [data, target, _predict(spec, target, data), gold, _predict(spec, gold, data)]
     if info.kind != "reference":
         unlearn = Node(
@@ -102,6 +97,7 @@ def plan(spec: RunSpec) -> Plan:
                     "config": spec.method.config,
                     "code": _method_code(spec),
                     "seed": spec.seed,
+                    **split,
                 }
             ),
             (target.key,),
@@ -127,24 +123,9 @@ def plan(spec: RunSpec) -> Plan:
     return Plan(spec, run_id, tuple(nodes), skipped)
 
 
-def _check_benchmark(settings: BenchmarkSettings) -> None:
-    """UsageError for settings from which no benchmark can be built."""
-    from mubench_data.facts import PERSON_FACTS
-    from mubench_data.questions import PER_PERSON
-
-    if round(settings.forget_ratio * settings.fictitious) >= settings.fictitious:
-        raise UsageError(
-            f"the retain set is empty: benchmark.forget_ratio={settings.forget_ratio} of "
-            f"{settings.fictitious} people is everybody; lower it"
-        )
-    for kind in settings.facts:
-        if kind not in PERSON_FACTS:
-            raise unknown("fact in benchmark.facts", kind, PERSON_FACTS)
-    wanted = max(PER_PERSON.values())
-    if settings.facts and len(set(settings.facts)) < wanted:
-        raise UsageError(
-            f"benchmark.facts: {wanted} different facts at least, else a question comes twice"
-        )
+def data_node(settings: PeopleSettings | PublishedSettings) -> Node:
+    """The stage that makes a benchmark's tables."""
+    return Node("data", None, sha(source(settings).identity()))
 
 
 def _predict(spec: RunSpec, model: Node, data: Node) -> Node:
@@ -155,6 +136,7 @@ def _predict(spec: RunSpec, model: Node, data: Node) -> Node:
             {
                 "model": model.key,
                 "data": data.key,
+                "split": [spec.benchmark.forget_ratio, spec.benchmark.fold],
                 "settings": spec.predict.model_dump(),
                 "code": code_sha(*CODE["predict"]),
             }
@@ -178,6 +160,8 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
     value = spec.model_dump(mode="json")
     for section in ("model", "benchmark"):
         value[section].pop("title")
+    for key in FOLDERS:  # what they hold is in the data's key; where they lie says nothing
+        value["benchmark"].pop(key, None)
     for key in ("examples_per_second", "speed_note", "parameters"):
         value["model"].pop(key)
     value["method"].pop("target")
@@ -195,33 +179,29 @@ class Estimate:
 def estimate(spec: RunSpec, store: Store, made: Plan) -> dict[str, Estimate]:
     """Time and memory per stage that is not cached yet, by key; rough, from stated assumptions.
 
-    Training examples: 7 wordings a fact and modality and 4 names a person. Memory: weights, and
-    for full training gradients and two moments in float32.
+    Memory: weights, and for full training gradients and two moments in float32.
     """
-    benchmark = spec.benchmark
-    people = benchmark.fictitious + benchmark.celebrities
-    examples = people * (14 * max(len(benchmark.facts), 1) + 4)
-    forget = round(benchmark.forget_ratio * benchmark.fictitious) / people
-    questions = 18 * (people + benchmark.forget_ratio * benchmark.fictitious)
+    expected = source(spec.benchmark).size()
     size = {"float32": 4, "bfloat16": 2, "float16": 2}[spec.model.dtype]
     weights = spec.model.parameters * size / 2**30
     training = weights * (4 if spec.target.scope == "full" else 1.3)
+    memory = {"data": 0.3, "train": training, "unlearn": training, "predict": weights * 1.2}
     speed = spec.model.examples_per_second
     found: dict[str, Estimate] = {}
     for node in made.nodes:
         if store.has(node.kind, node.key):
             continue
-        share = 1 - forget if node.role == "gold" else 1.0
-        work, memory = {
-            "data": (0.0, 0.3),
-            "train": (examples * share * spec.target.epochs, training),
-            "unlearn": (
-                2 * examples * forget * float(spec.method.config.get("epochs", 1)),
-                training,
-            ),
-            "predict": (questions, weights * 1.2),
-            "score": (0.0, 0.3),
-        }[node.kind]
-        seconds = work / speed if speed and work else (5.0 if not work else None)
-        found[node.key] = Estimate(seconds, memory)
+        seconds: float | None = 5.0
+        if node.kind in ("train", "unlearn", "predict"):
+            seconds = _examples(spec, node, expected) / speed if speed and expected else None
+        found[node.key] = Estimate(seconds, memory.get(node.kind, 0.3))
     return found
+
+
+def _examples(spec: RunSpec, node: Node, size: Size) -> float:
+    """How many examples a stage reads, those of several epochs as often."""
+    if node.kind == "predict":
+        return size.questions
+    if node.kind == "unlearn":
+        return 2 * size.train * size.forget * float(spec.method.config.get("epochs", 1))
+    return size.train * (1 - size.forget if node.role == "gold" else 1) * spec.target.epochs

@@ -11,7 +11,8 @@ from typing import Any
 
 from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
-from mubench.errors import MissingError, RunError
+from mubench.data.tables import Tables, write
+from mubench.errors import RunError
 from mubench.metrics import scoring
 from mubench.record import Cell
 from mubench.rng import integer, stream
@@ -20,20 +21,10 @@ from mubench.types import Example, Response, Role
 Report = Callable[[int, int, str], None]
 
 
-def build_data(spec: RunSpec, folder: Path, report: Report) -> dict[str, Any]:
-    """Build the benchmark into ``folder``."""
-    try:
-        from mubench_data.build import PeopleOptions, build_people, write
-    except ImportError as error:
-        raise MissingError(
-            f"the builders are not installed ({error}): pip install mubench"
-        ) from error
-
-    options = spec.benchmark.model_dump(exclude={"name", "title"})
-    options["facts"] = options["facts"] or PeopleOptions().facts
-    built = build_people(PeopleOptions(**options), report)
-    write(built, folder, spec.benchmark.name, {**options, "facts": list(options["facts"])})
-    return {"content_sha": built.content_sha(), "people": len(built.people)}
+def make_data(tables: Tables, folder: Path) -> dict[str, Any]:
+    """Write the benchmark's tables into ``folder``."""
+    manifest = write(tables, folder)
+    return {"content_sha": manifest["content_sha"], "rows": manifest["rows"]}
 
 
 def train_model(
@@ -78,13 +69,12 @@ def unlearn(
     """Apply the method to the target and save what changed, then prove that it loads back."""
     from mubench.methods.base import Context, UnlearnData
     from mubench.models.load import load_model
-    from mubench_data.facts import REFUSALS
 
     seed_libraries(integer(spec.seed, "unlearn"))
     model = load_model(spec.model, data.image, [target])
     before = model.fingerprint()
     context = Context(seed=spec.seed, report=report)
-    given = UnlearnData(data.train("forget"), data.train("retain"), REFUSALS)
+    given = UnlearnData(data.train("forget"), data.train("retain"), data.refusals)
     method(method.Config(**spec.method.config)).unlearn(model, given, context)
     kind = model.save_delta(folder)
     after = load_model(spec.model, data.image, [target, folder]).fingerprint()

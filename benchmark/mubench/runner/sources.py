@@ -1,0 +1,170 @@
+"""Where a benchmark's tables come from: built here, or published."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mubench.config.schema import BenchmarkSettings, PeopleSettings, PublishedSettings
+from mubench.data.splits import check_count, forget_count, ratio_key
+from mubench.data.tables import Tables
+from mubench.errors import MissingError, UsageError, unknown
+from mubench.hashing import code_sha, file_sha, sha
+
+Report = Callable[[int, int, str], None]
+
+
+#: Code that every kind of benchmark depends on.
+RECORDS = ("mubench.types", "mubench.rng", "mubench.hashing")
+#: Settings that name folders of the user's.
+FOLDERS = ("faces", "celebrity_faces", "data_dir")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Rough numbers for estimates: training examples, the forget people's share, questions."""
+
+    train: int
+    forget: float
+    questions: int
+
+
+class Source(Protocol):
+    """One kind of benchmark, bound to its settings."""
+
+    def check(self) -> None:
+        """UsageError for settings that no benchmark can be made from; reads no data."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """What the content depends on; the forget ratio and fold are no part of it."""
+        ...
+
+    def size(self) -> Size | None:
+        """How much a run has to train and to ask, where that is known beforehand."""
+        ...
+
+    def tables(self, report: Report) -> Tables:
+        """Make or read the benchmark."""
+        ...
+
+
+class People:
+    """A people benchmark, built on this machine."""
+
+    def __init__(self, settings: PeopleSettings) -> None:
+        self.settings = settings
+
+    def _options(self) -> Any:
+        try:
+            from mubench_data.build import PeopleOptions
+        except ImportError as error:
+            raise MissingError(
+                f"the builders are not installed ({error}): pip install mubench"
+            ) from error
+        options = self.settings.model_dump(exclude={*BenchmarkSettings.model_fields, "kind"})
+        options["facts"] = options["facts"] or PeopleOptions().facts
+        return PeopleOptions(**options)
+
+    def check(self) -> None:
+        from mubench_data.build import most_forgotten
+        from mubench_data.facts import PERSON_FACTS
+        from mubench_data.questions import PER_PERSON
+
+        settings = self.settings
+        count = forget_count(settings.forget_ratio, settings.fictitious)
+        most = most_forgotten(settings.fictitious)
+        check_count(count, settings.fictitious, most, settings.forget_ratio, settings.fold)
+        for kind in settings.facts:
+            if kind not in PERSON_FACTS:
+                raise unknown("fact in benchmark.facts", kind, PERSON_FACTS)
+        wanted = max(PER_PERSON.values())
+        if settings.facts and len(set(settings.facts)) < wanted:
+            raise UsageError(
+                f"benchmark.facts: {wanted} different facts at least, else a question comes twice"
+            )
+        for key in ("faces", "celebrity_faces"):
+            folder = getattr(settings, key)
+            if folder is not None and not folder.is_dir():
+                raise UsageError(f"benchmark.{key}={folder}: no such folder")
+
+    def identity(self) -> dict[str, Any]:
+        options = self.settings.model_dump(exclude={*BenchmarkSettings.model_fields, *FOLDERS})
+        given = {key: getattr(self.settings, key) for key in ("faces", "celebrity_faces")}
+        return {
+            **options,
+            **{key: folder and folder_sha(folder) for key, folder in given.items()},
+            "code": code_sha("mubench_data", "mubench.data.tables", *RECORDS),
+        }
+
+    def size(self) -> Size:
+        settings, kinds = self.settings, len(self._options().facts)
+        # 7 trained wordings a fact and modality, and four names a person.
+        train = settings.fictitious * (14 * kinds + 4) + settings.celebrities * (14 * 5 + 4)
+        asked = settings.fictitious * (1 + settings.forget_ratio) + settings.celebrities
+        return Size(train, settings.forget_ratio, round(18 * asked))
+
+    def tables(self, report: Report) -> Tables:
+        from mubench_data.build import build_people
+
+        tables = build_people(self._options(), report, workers=os.cpu_count() or 1)
+        tables.name = self.settings.name
+        return tables
+
+
+class Published:
+    """A published data set, read as it is."""
+
+    def __init__(self, settings: PublishedSettings) -> None:
+        self.settings = settings
+
+    def check(self) -> None:
+        from mubench.benchmarks.published import find
+
+        settings, ratios = self.settings, find(self.settings.dataset).ratios
+        if ratio_key(settings.forget_ratio) not in ratios:
+            raise UsageError(
+                f"benchmark.forget_ratio={settings.forget_ratio:g} is not published: "
+                f"{settings.dataset} has {', '.join(ratios)}"
+            )
+        if settings.data_dir is not None and not settings.data_dir.is_dir():
+            raise UsageError(f"benchmark.data_dir={settings.data_dir}: no such folder")
+
+    def identity(self) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            "dataset": settings.dataset,
+            "revision": settings.revision,
+            "copy": settings.data_dir and folder_sha(settings.data_dir),
+            "code": code_sha("mubench.benchmarks", "mubench.data", *RECORDS),
+        }
+
+    def size(self) -> None:
+        return None
+
+    def tables(self, report: Report) -> Tables:
+        from mubench.benchmarks.published import load
+
+        settings = self.settings
+        return load(
+            settings.dataset,
+            data_dir=settings.data_dir,
+            revision=settings.revision or "",
+            progress=report,
+        )
+
+
+def source(settings: PeopleSettings | PublishedSettings) -> Source:
+    """The source that the settings ask for."""
+    if isinstance(settings, PeopleSettings):
+        return People(settings)
+    return Published(settings)
+
+
+def folder_sha(folder: Path) -> str:
+    """sha256 over the names and bytes of all files below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return sha([(path.relative_to(folder).as_posix(), file_sha(path)) for path in files])
