@@ -48,6 +48,19 @@ class Cell(_Record):
     p_target_gold: float | None = None  # paired permutation over persons, two-sided
 
 
+class PaperCell(_Record):
+    """A number as MLLMU-Bench's own evaluation gives it: a mean in [0, 1], without interval."""
+
+    set: str  # as that evaluation calls it: forget, test, retain_shared, retain_celebrity
+    modality: str
+    task: str
+    metric: str
+    n: int = Field(ge=1)  # questions, without those of the people shown as exemplars
+    target: float
+    gold: float
+    method: float
+
+
 class Stage(_Record):
     """One stage of the run: its content key and what it cost when it was computed."""
 
@@ -82,6 +95,7 @@ class RunRecord(_Record):
     provenance: dict[str, Any]
     stages: list[Stage]
     cells: list[Cell]
+    paper: list[PaperCell] = []  # only of the paper track
     not_applicable: list[NotApplicable] = []
     warnings: list[str] = []  # e.g. "forget: degenerate rate 0.93 ..."; shown first
     artifacts: list[Artifact] = []

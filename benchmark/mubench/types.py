@@ -46,7 +46,7 @@ class Example:
     fact: str
     question: str
     answer: str
-    keyword: str  # what an answer must contain to be right, e.g. the bare value of the fact
+    keyword: str  # what a right answer contains, e.g. the bare value of the fact; "" if not known
     image: str | None = None  # id of an image in the same benchmark data
     choices: tuple[str, ...] = ()  # options of a choice question; one of them equals ``answer``
     perturbed: tuple[str, ...] = ()  # wrong answers in the form of ``paraphrase``, or of ``answer``

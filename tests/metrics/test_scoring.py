@@ -95,6 +95,21 @@ def test_generation() -> None:
     assert said(GENERATION, "She likes comparisons")["keyword"] == 0.0
 
 
+def test_a_metric_is_of_the_items_it_applies_to() -> None:
+    """Without a keyword there is no keyword score, and never a 0."""
+    bare = replace(GENERATION, id="g2", person="p2", keyword="")
+    assert "keyword" not in said(bare, "She lives in Paris.")
+    both = {
+        e.id: score(e, Response(e.id, "ok", (-2.0,), (4,), "Paris", True))
+        for e in (GENERATION, bare)
+    }
+    cells = build_cells([GENERATION, bare], dict.fromkeys(ROLES, both), {}, 0)
+    counts = {cell.metric: cell.n for cell in cells}
+    assert (counts["keyword"], counts["rouge_l"]) == (1, 2)
+    alone = build_cells([bare], dict.fromkeys(ROLES, both), {}, 0)
+    assert "keyword" not in {cell.metric for cell in alone}
+
+
 def test_cloze_is_equality_and_not_containment() -> None:
     assert said(CLOZE, " paris. ")["match"] == 1.0
     assert said(CLOZE, "Rome, Paris, Oslo, Berlin")["match"] == 0.0

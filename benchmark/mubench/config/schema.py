@@ -34,6 +34,7 @@ class Training(Settings):
 class Prediction(Settings):
     batch_size: int = Field(default=32, gt=0)
     max_new_tokens: int = Field(default=32, gt=0)
+    track: Literal["strict", "paper"] = "strict"  # paper: MLLMU-Bench's own scoring as well
 
 
 class Gate(Settings):

@@ -135,6 +135,28 @@ def fetch(
     return Files(repository, paths, shas)
 
 
+def upload(folder: Path, repo: str, *, private: bool = False, endpoint: str | None = None) -> str:
+    """Put a folder into a data set on the Hub, which is made if need be; returns its address.
+
+    The token is the client's (``HF_TOKEN`` or its login). MissingError says why it cannot be done.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import is_offline_mode
+
+    if is_offline_mode():
+        raise MissingError(f"data set {repo}: the network is switched off; unset HF_HUB_OFFLINE")
+    api = HfApi(endpoint=endpoint)
+    with _one_line(f"data set {repo}", "main"):
+        made = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=repo,
+            folder_path=folder,
+            repo_type="dataset",
+            commit_message="Upload with mubench data push",
+        )
+    return str(made)
+
+
 def _online(repo: str, revision: str, endpoint: str | None) -> Repository:
     from huggingface_hub import HfApi, hf_hub_download
 
@@ -275,7 +297,7 @@ def _explained(what: str, revision: str, error: BaseException) -> MubenchError:
 
 _ANSWERS = {
     401: "not found, or private: check the name, or set HF_TOKEN to your token",
-    403: "access denied: your token (HF_TOKEN) lacks the right to read it",
+    403: "access denied: your token (HF_TOKEN) lacks the right to it",
     404: "not found: check the name",
     429: "too many requests: wait some minutes, or set HF_TOKEN to your token",
 }

@@ -103,9 +103,11 @@ def _text(example: Example, response: Response, text: str) -> dict[str, float]:
     if example.task == "cloze":
         return {"match": float(exact_match(text, example.keyword)), **values}
     f, recall = rouge_l(text, example.answer)
+    # Some published sets name no keyword; then there is no such score.
+    keyword = {"keyword": float(keyword_match(text, example.keyword))} if example.keyword else {}
     return {
         "rouge_l": f,
-        "keyword": float(keyword_match(text, example.keyword)),
+        **keyword,
         "rouge_l_recall": recall,
         "exact": float(exact_match(text, example.answer)),
         **values,
@@ -163,15 +165,23 @@ def _group(
     prior: Mapping[str, float],
     seed: int,
 ) -> list[Cell]:
-    first, people = items[0], [e.person for e in items]
-    sample = Resampling(people, stream(seed, "bootstrap", first.set))
+    first = items[0]
     cells = []
+    samples: dict[int, Resampling] = {}
     for info in METRICS[first.task]:
+        # A metric may apply to some items only, e.g. those with a keyword.
+        scored = [e for e in items if info.name in scores["target"][e.id].values]
+        if not scored:
+            continue
+        people = [e.person for e in scored]
+        if len(scored) not in samples:
+            samples[len(scored)] = Resampling(people, stream(seed, "bootstrap", first.set))
+        sample = samples[len(scored)]
         target, gold, method = (
-            [scores[role][e.id].values[info.name] for e in items] for role in ROLES
+            [scores[role][e.id].values[info.name] for e in scored] for role in ROLES
         )
         p = paired_permutation_p(target, gold, people, stream(seed, "permutation", first.set))
-        has_prior = info.name == "accuracy" and all(e.id in prior for e in items)
+        has_prior = info.name == "accuracy" and all(e.id in prior for e in scored)
         cells.append(
             Cell(
                 set=first.set,
@@ -181,12 +191,12 @@ def _group(
                 better=info.better_on(first.set),
                 unit=info.unit,
                 headline=info.headline,
-                n=len(items),
+                n=len(scored),
                 persons=sample.persons,
                 target=_value(sample.mean(target)),
                 gold=_value(sample.mean(gold)),
                 method=_value(sample.mean(method)),
-                prior=_value(sample.mean([prior[e.id] for e in items])) if has_prior else None,
+                prior=_value(sample.mean([prior[e.id] for e in scored])) if has_prior else None,
                 difference=_value(sample.difference(method, gold)),
                 gap=_value(sample.ratio(method, gold, target)) if p < GAP_P else None,
                 gap_reason=None if p < GAP_P else f"target and gold do not differ (p = {p:.2g})",

@@ -20,6 +20,9 @@ GAP_LEGEND = (
     "gap = (method - gold) / (target - gold): 1 nothing forgotten, 0 like gold, below 0 beyond it."
 )
 INTERVAL_LEGEND = "± is half of the 95 % interval; after n/a, Δ is method - gold as it is."
+PAPER_LEGEND = (
+    "paper track: MLLMU-Bench's own prompts, exemplars and rules, for comparison with it."
+)
 FAILED = "FAILED: the run did not finish; what is missing below was not measured."
 NARROW_LEGEND = f"From {WIDE} columns on, every number carries half of its 95 % interval."
 
@@ -128,6 +131,25 @@ def _rate(rate: view.Rate | None) -> Text:
     return Text(text, style="yellow" if rate.moved else "")
 
 
+def _paper_table(record: RunRecord) -> Table:
+    """MLLMU-Bench's own numbers, one row a set and metric, as its paper gives them."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("paper track", no_wrap=True)
+    for modality in MODALITIES:
+        for role in ROLES:
+            title = Text(f"{view.MODALITY_TITLES[modality]}\n{role}")
+            table.add_column(title, justify="right", no_wrap=True)
+    found = {(cell.set, cell.metric, cell.modality): cell for cell in record.paper}
+    for name, metric in dict.fromkeys((cell.set, cell.metric) for cell in record.paper):
+        texts = []
+        for modality in MODALITIES:
+            cell = found.get((name, metric, modality))
+            for role in ROLES:
+                texts.append(view.number(getattr(cell, role)) if cell else view.MISSING)
+        table.add_row(Text(f"{view.line(name, 16)} {view.line(metric, 10)}"), *texts)
+    return table
+
+
 def render(record: RunRecord, console: Console) -> None:
     """Print a run: warnings first, then the table, health rates, a legend and what it cost."""
     who = view.identity(record)
@@ -149,6 +171,10 @@ def render(record: RunRecord, console: Console) -> None:
         console.print()
         console.print(_rates_table(rates))
     console.print()
+    if record.paper:
+        console.print(_paper_table(record))
+        say(_line(PAPER_LEGEND, style="dim"))
+        console.print()
     if view.rows(record):
         say(_line(GAP_LEGEND, style="dim"))
         say(_line(INTERVAL_LEGEND if console.width >= WIDE else NARROW_LEGEND, style="dim"))

@@ -92,7 +92,18 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
         plan.node("score"),
         lambda path, report: stages.score(spec, data, predictions, path, report),
     )
-    _write_run(plan, data, predictions, scored, results, folder)
+    paper: dict[Role, Path] = {}
+    if spec.predict.track == "paper":
+        for role in (*trained, "method"):
+            same = info.extra["stage"] if info.kind == "reference" and role == "method" else role
+            paper[role] = paper.get(same) or get(
+                plan.node("paper", role),
+                lambda path, report, role=role: stages.paper_track(
+                    spec, data, deltas[role], path, report
+                ),
+                resume=True,
+            )
+    _write_run(plan, data, predictions, scored, paper, results, folder)
     return folder
 
 
@@ -141,6 +152,7 @@ def _write_run(
     data: BenchmarkData,
     predictions: dict[Role, Path],
     scored: Path,
+    paper: dict[Role, Path],
     results: Iterable[tuple[Node, StageResult]],
     folder: Path,
 ) -> None:
@@ -150,7 +162,9 @@ def _write_run(
     (partial / "predictions").mkdir()
     for role, answers in predictions.items():
         _write_predictions(data, answers, scored, role, partial / "predictions" / f"{role}.jsonl")
-    record = _record(plan, data, scored, results, partial)
+    for role, replies in paper.items():
+        shutil.copyfile(replies / "replies.jsonl", partial / "predictions" / f"{role}.paper.jsonl")
+    record = _record(plan, data, scored, paper, results, partial)
     text = record.model_dump_json(indent=2) + "\n"
     (partial / "record.json").write_text(text, encoding="utf-8")
     samples = _samples(data, partial / "predictions")
@@ -180,6 +194,7 @@ def _record(
     plan: Plan,
     data: BenchmarkData,
     scored: Path,
+    paper: dict[Role, Path],
     results: Iterable[tuple[Node, StageResult]],
     partial: Path,
 ) -> RunRecord:
@@ -217,6 +232,7 @@ def _record(
             for node, result in results
         ],
         cells=cells,
+        paper=stages.paper_cells(paper),
         not_applicable=[
             NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable
         ],

@@ -118,6 +118,8 @@ def plan(spec: RunSpec) -> Plan:
         predicted,
     )
     nodes.append(score)
+    if spec.predict.track == "paper":
+        nodes += [_paper(spec, node, data) for node in nodes if node.kind in ("train", "unlearn")]
     skipped = (("general: generation and cloze", "its questions are choice questions"),)
     run_id = sha({"spec": _identity(spec), "score": score.key})[:12]
     return Plan(spec, run_id, tuple(nodes), skipped)
@@ -137,12 +139,23 @@ def _predict(spec: RunSpec, model: Node, data: Node) -> Node:
                 "model": model.key,
                 "data": data.key,
                 "split": [spec.benchmark.forget_ratio, spec.benchmark.fold],
-                "settings": spec.predict.model_dump(),
+                "settings": spec.predict.model_dump(exclude={"track"}),
                 "code": code_sha(*CODE["predict"]),
             }
         ),
         (model.key, data.key),
     )
+
+
+def _paper(spec: RunSpec, model: Node, data: Node) -> Node:
+    key = {
+        "model": model.key,
+        "data": data.key,
+        "split": [spec.benchmark.forget_ratio, spec.benchmark.fold],
+        "seed": spec.seed,
+        "code": code_sha("mubench.tracks", "mubench.models", "mubench.runner.paper"),
+    }
+    return Node("paper", model.role, sha(key), (model.key, data.key))
 
 
 def _method_code(spec: RunSpec) -> str:
@@ -185,14 +198,20 @@ def estimate(spec: RunSpec, store: Store, made: Plan) -> dict[str, Estimate]:
     size = {"float32": 4, "bfloat16": 2, "float16": 2}[spec.model.dtype]
     weights = spec.model.parameters * size / 2**30
     training = weights * (4 if spec.target.scope == "full" else 1.3)
-    memory = {"data": 0.3, "train": training, "unlearn": training, "predict": weights * 1.2}
+    memory = {
+        "data": 0.3,
+        "train": training,
+        "unlearn": training,
+        "predict": weights * 1.2,
+        "paper": weights * 1.2,
+    }
     speed = spec.model.examples_per_second
     found: dict[str, Estimate] = {}
     for node in made.nodes:
         if store.has(node.kind, node.key):
             continue
         seconds: float | None = 5.0
-        if node.kind in ("train", "unlearn", "predict"):
+        if node.kind in ("train", "unlearn", "predict", "paper"):
             seconds = _examples(spec, node, expected) / speed if speed and expected else None
         found[node.key] = Estimate(seconds, memory.get(node.kind, 0.3))
     return found
@@ -202,6 +221,8 @@ def _examples(spec: RunSpec, node: Node, size: Size) -> float:
     """How many examples a stage reads, those of several epochs as often."""
     if node.kind == "predict":
         return size.questions
+    if node.kind == "paper":  # decodes 50 tokens a question, one after the other
+        return 50 * size.questions
     if node.kind == "unlearn":
         return 2 * size.train * size.forget * float(spec.method.config.get("epochs", 1))
     return size.train * (1 - size.forget if node.role == "gold" else 1) * spec.target.epochs

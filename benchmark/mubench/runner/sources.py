@@ -149,12 +149,17 @@ class Published:
         from mubench.benchmarks.published import load
 
         settings = self.settings
-        return load(
+        tables = load(
             settings.dataset,
             data_dir=settings.data_dir,
             revision=settings.revision or "",
             progress=report,
         )
+        if not tables.refusals:  # few publish any
+            from mubench_data.facts import REFUSALS
+
+            tables.refusals = REFUSALS
+        return tables
 
 
 def source(settings: PeopleSettings | PublishedSettings) -> Source:

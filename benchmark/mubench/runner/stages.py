@@ -14,7 +14,8 @@ from mubench.data.load import BenchmarkData
 from mubench.data.tables import Tables, write
 from mubench.errors import RunError
 from mubench.metrics import scoring
-from mubench.record import Cell
+from mubench.metrics.text import rouge_l
+from mubench.record import Cell, PaperCell
 from mubench.rng import integer, stream
 from mubench.types import Example, Response, Role
 
@@ -108,6 +109,33 @@ def predict(
     return {"questions": len(data.examples), "batches": len(batches)}
 
 
+def paper_track(
+    spec: RunSpec, data: BenchmarkData, deltas: Sequence[Path], folder: Path, report: Report
+) -> dict[str, Any]:
+    """MLLMU-Bench's own evaluation; goes on after the last reply of an interrupted attempt."""
+    from mubench.models.load import load_model
+    from mubench.runner.paper import paper_scores
+
+    model = load_model(spec.model, data.image, deltas)
+    scores = paper_scores(model, data, spec.seed, folder / "replies.jsonl", report)
+    rows = [asdict(score) for score in scores]
+    (folder / "scores.json").write_text(json.dumps(rows), encoding="utf-8")
+    return {"questions": sum(1 for _ in open(folder / "replies.jsonl", encoding="utf-8"))}
+
+
+def paper_cells(folders: dict[Role, Path]) -> list[PaperCell]:
+    """The three models' numbers side by side."""
+    found: dict[tuple[Any, ...], dict[str, float]] = {}
+    for role, folder in folders.items():
+        for row in json.loads((folder / "scores.json").read_text(encoding="utf-8")):
+            key = (row["mode"], row["modality"], row["task"], row["metric"], row["n"])
+            found.setdefault(key, {})[role] = row["value"]
+    names = ("set", "modality", "task", "metric", "n")
+    return [
+        PaperCell(**dict(zip(names, key, strict=True)), **values) for key, values in found.items()
+    ]
+
+
 def fixed_batches(examples: Sequence[Example], size: int) -> list[list[Example]]:
     """Batches of one modality and task, similar lengths together; always the same for the same
     examples, so that an interrupted prediction goes on with the very batches it had begun."""
@@ -191,17 +219,41 @@ def read_cells(folder: Path) -> list[Cell]:
 
 
 def check_gate(spec: RunSpec, data: BenchmarkData, predicted: Path) -> None:
-    """RunError unless the target knows the forget people clearly better than a guess."""
-    scores, prior = item_scores(data, predicted), answer_prior(data)
-    asked = [e.id for e in data.examples if e.set == "forget" and e.task == "choice"]
-    known = sum(scores[id_].values["accuracy"] for id_ in asked) / len(asked)
-    guess = sum(prior[id_] for id_ in asked) / len(asked)
+    """RunError unless the target knows the forget people clearly better than a guess.
+
+    Judged by choice accuracy; where a benchmark has no choice questions, by ROUGE-L, for which
+    the guess is what a retained person's answer to such a question would score.
+    """
+    scores = item_scores(data, predicted)
+    asked = [e for e in data.examples if e.set == "forget"]
+    metric, judged = "accuracy", [e for e in asked if e.task == "choice"]
+    if judged:
+        prior = answer_prior(data)
+        guesses = [prior[e.id] for e in judged]
+    else:
+        metric, judged = "rouge_l", [e for e in asked if e.task == "generation"]
+        guesses = _borrowed_answers(spec, data, judged)
+    known = sum(scores[e.id].values[metric] for e in judged) / len(judged)
+    guess = sum(guesses) / len(guesses)
     if known < guess + spec.gate.margin:
         raise RunError(
-            f"the target never learned the forget people: choice accuracy {known:.2f}, a guess "
-            f"gives {guess:.2f}, wanted is {spec.gate.margin:.2f} more; train longer "
+            f"the target never learned the forget people: {metric} {known:.2f}, a guess gives "
+            f"{guess:.2f}, wanted is {spec.gate.margin:.2f} more; train longer "
             "(--set target.epochs=...) or lower --set gate.margin=..."
         )
+
+
+def _borrowed_answers(spec: RunSpec, data: BenchmarkData, asked: Sequence[Example]) -> list[float]:
+    """ROUGE-L of what a random retained person answers, to the same question where there is one."""
+    rng = stream(spec.seed, "gate")
+    kept = [e for e in data.examples if e.set == "retain" and e.task == "generation"]
+    found = []
+    for example in asked:
+        alike = [e for e in kept if (e.fact, e.modality) == (example.fact, example.modality)]
+        pool = alike or kept
+        borrowed = pool[int(rng.integers(len(pool)))].answer
+        found.append(rouge_l(borrowed, example.answer)[0])
+    return found
 
 
 def seed_libraries(seed: int) -> None:
