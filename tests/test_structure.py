@@ -44,6 +44,7 @@ def test_every_benchmark_preset_validates(name: str) -> None:
     values = preset("benchmarks", name)
     settings = BENCHMARKS[values["kind"]].model_validate({"name": name, **values})
     source(settings).check()
+    source(settings).check_split()
     assert resolve("none", "llava-tiny", name).benchmark == settings
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from data.hub_server import TOKEN, Fault, serve
 from runner.quick import error_line, mubench
 
 SMALL = (
     "--fictitious",
-    "8",
+    "20",
     "--celebrities",
     "2",
     *(
@@ -37,7 +38,7 @@ def test_a_built_folder_loads_with_datasets(made: tuple[Path, Path], tmp_path: P
     from datasets import load_dataset
 
     people = load_dataset(str(made[1]), "people", split="train", cache_dir=str(tmp_path))
-    assert len(people) == 8 + 2 + 2
+    assert len(people) == 20 + 2 + 2
     assert "drawn" in (made[1] / "README.md").read_text("utf-8")
 
 
@@ -115,3 +116,30 @@ def test_a_folder_that_is_not_empty_is_left_alone(made: tuple[Path, Path], tmp_p
     )
     assert "not empty" in error_line(done, 6)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_push_uploads_a_folder_that_loads_back(made: tuple[Path, Path], tmp_path: Path) -> None:
+    with serve() as server:
+        hub = {
+            "HF_ENDPOINT": server.endpoint,
+            "HF_TOKEN": TOKEN,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HOME": str(tmp_path),
+        }
+        done = mubench("data", "push", str(made[1]), "tester/people", env=hub)
+        assert done.returncode == 0, done.stderr
+        assert "tester/people" in done.stdout
+        found = server.repos["tester/people"].at("main")
+        assert found
+        images = found[1]["images.parquet"]
+        assert images == (made[1] / "images.parquet").read_bytes()
+        assert b"# " in found[1]["README.md"]
+        server.faults.append(Fault("repos/create", status=403))
+        refused = mubench("data", "push", str(made[1]), "tester/other", env=hub)
+        assert "tester/other" in error_line(refused, 3)
+
+
+def test_push_offline_is_one_line(made: tuple[Path, Path]) -> None:
+    done = mubench("data", "push", str(made[1]), "tester/people", env={"HF_HUB_OFFLINE": "1"})
+    assert "HF_HUB_OFFLINE" in error_line(done, 3)

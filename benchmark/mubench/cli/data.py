@@ -93,9 +93,7 @@ def pull(
 
 def _make(settings, out: Path | None, cache: Path | None) -> None:  # type: ignore[no-untyped-def]
     from mubench.runner import datasets
-    from mubench.runner.sources import source
 
-    source(settings).check()
     data = datasets.make(settings, open_store(cache), console(stderr=True))
     print(f"data: {data.folder}")
     print(f"content: {data.manifest['content_sha']}")

@@ -16,6 +16,7 @@ from mubench.errors import OutputError, UsageError
 
 from .execute import data_builder, stage
 from .plan import data_node
+from .sources import source
 from .store import Store
 
 #: Forget ratio under which a folder is looked at, where nothing else says which.
@@ -26,17 +27,15 @@ def make(
     settings: PeopleSettings | PublishedSettings, store: Store, console: Console
 ) -> BenchmarkData:
     """Make the benchmark, or read it if the store has it."""
-    folder = stage(store, data_node(settings), data_builder(settings), console).folder
-    return BenchmarkData(folder, settings.forget_ratio, settings.fold)
+    source(settings).check()
+    return _open(stage(store, data_node(settings), data_builder(settings), console).folder)
 
 
 def find(what: str, store: Store) -> BenchmarkData:
     """A benchmark by folder, or by preset name if it was made before. Else UsageError."""
     folder = Path(what)
     if (folder / "manifest.json").is_file():
-        data = BenchmarkData(folder, USUAL_RATIO)
-        published = [ratio for ratio in data.manifest["splits"] if ratio != "order"]
-        return BenchmarkData(folder, float(published[0])) if published else data
+        return _open(folder)
     if what not in presets("benchmarks"):
         known = ", ".join(presets("benchmarks"))
         raise UsageError(f"'{what}' is no folder with a manifest.json, and no benchmark: {known}")
@@ -45,8 +44,14 @@ def find(what: str, store: Store) -> BenchmarkData:
     if not store.has(node.kind, node.key):
         verb = "build" if isinstance(settings, PeopleSettings) else "pull"
         raise UsageError(f"'{what}' is not on this machine yet: mubench data {verb} {what}")
-    stored = store.read(node.kind, node.key).folder
-    return BenchmarkData(stored, settings.forget_ratio, settings.fold)
+    return _open(store.read(node.kind, node.key).folder)
+
+
+def _open(folder: Path) -> BenchmarkData:
+    """A stored benchmark under a ratio that it has."""
+    data = BenchmarkData(folder, USUAL_RATIO)
+    published = [float(ratio) for ratio in data.manifest["splits"] if ratio != "order"]
+    return BenchmarkData(folder, published[0]) if published else data
 
 
 def share(data: BenchmarkData, out: Path) -> None:

@@ -71,6 +71,7 @@ def plan(spec: RunSpec) -> Plan:
     """The stages of one run. UsageError if the method's needs cannot be met by the benchmark."""
     made = source(spec.benchmark)
     made.check()
+    made.check_split()
     info = method_info(spec)
     data = data_node(spec.benchmark)
     # The target knows everybody, whoever is to be forgotten: all splits share it.

@@ -39,6 +39,10 @@ class Source(Protocol):
         """UsageError for settings that no benchmark can be made from; reads no data."""
         ...
 
+    def check_split(self) -> None:
+        """UsageError for a forget ratio that the benchmark will not have."""
+        ...
+
     def identity(self) -> dict[str, Any]:
         """What the content depends on; the forget ratio and fold are no part of it."""
         ...
@@ -70,14 +74,10 @@ class People:
         return PeopleOptions(**options)
 
     def check(self) -> None:
-        from mubench_data.build import most_forgotten
         from mubench_data.facts import PERSON_FACTS
         from mubench_data.questions import PER_PERSON
 
         settings = self.settings
-        count = forget_count(settings.forget_ratio, settings.fictitious)
-        most = most_forgotten(settings.fictitious)
-        check_count(count, settings.fictitious, most, settings.forget_ratio, settings.fold)
         for kind in settings.facts:
             if kind not in PERSON_FACTS:
                 raise unknown("fact in benchmark.facts", kind, PERSON_FACTS)
@@ -90,6 +90,16 @@ class People:
             folder = getattr(settings, key)
             if folder is not None and not folder.is_dir():
                 raise UsageError(f"benchmark.{key}={folder}: no such folder")
+
+    def check_split(self) -> None:
+        from mubench_data.build import most_forgotten
+
+        people, ratio, fold = (
+            self.settings.fictitious,
+            self.settings.forget_ratio,
+            self.settings.fold,
+        )
+        check_count(forget_count(ratio, people), people, most_forgotten(people), ratio, fold)
 
     def identity(self) -> dict[str, Any]:
         options = self.settings.model_dump(exclude={*BenchmarkSettings.model_fields, *FOLDERS})
@@ -124,14 +134,20 @@ class Published:
     def check(self) -> None:
         from mubench.benchmarks.published import find
 
+        find(self.settings.dataset)
+        folder = self.settings.data_dir
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"benchmark.data_dir={folder}: no such folder")
+
+    def check_split(self) -> None:
+        from mubench.benchmarks.published import find
+
         settings, ratios = self.settings, find(self.settings.dataset).ratios
         if ratio_key(settings.forget_ratio) not in ratios:
             raise UsageError(
                 f"benchmark.forget_ratio={settings.forget_ratio:g} is not published: "
                 f"{settings.dataset} has {', '.join(ratios)}"
             )
-        if settings.data_dir is not None and not settings.data_dir.is_dir():
-            raise UsageError(f"benchmark.data_dir={settings.data_dir}: no such folder")
 
     def identity(self) -> dict[str, Any]:
         settings = self.settings
