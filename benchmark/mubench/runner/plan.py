@@ -92,21 +92,29 @@ def plan(spec: RunSpec) -> Plan:
     gold = Node("train", "gold", sha({**base, "role": "gold"}), (data.key,))
     nodes = [data, target, _predict(spec, target, data), gold, _predict(spec, gold, data)]
     if info.kind != "reference":
-        unlearn = Node(
-            "unlearn",
+        config = dict(spec.method.config)
+        # A two-stage method's scale enters after its training: a sweep over it trains once.
+        scale = config.pop("scale") if info.kind == "two-stage" else None
+        work = Node(
+            "unlearn" if scale is None else "learn",
             "method",
             sha(
                 {
                     "target": target.key,
                     "method": spec.method.name,
-                    "config": spec.method.config,
+                    "config": config,
                     "code": _method_code(spec),
                     "seed": spec.seed,
                 }
             ),
             (target.key,),
         )
-        nodes += [unlearn, _predict(spec, unlearn, data)]
+        nodes.append(work)
+        if scale is not None:
+            key = sha({"learned": work.key, "scale": scale})
+            work = Node("unlearn", "method", key, (target.key, work.key))
+            nodes.append(work)
+        nodes.append(_predict(spec, work, data))
     predicted = tuple(node.key for node in nodes if node.kind == "predict")
     score = Node(
         "score",
@@ -171,7 +179,8 @@ def _method_code(spec: RunSpec) -> str:
     module = spec.method.target.rpartition(":")[0]
     if module.endswith(".py"):
         return file_sha(Path(module))
-    return code_sha(module, "mubench.methods.base", "mubench.methods.activations")
+    shared = ("base", "activations", "answers", "vectors")
+    return code_sha(module, *(f"mubench.methods.{name}" for name in shared))
 
 
 def _identity(spec: RunSpec) -> dict[str, Any]:
@@ -207,18 +216,18 @@ def estimate(spec: RunSpec, store: Store, made: Plan) -> dict[str, Estimate]:
     weights = spec.model.parameters * size / 2**30
     training = weights * (4 if spec.target.scope == "full" else 1.3)
     speed = spec.model.examples_per_second
+    two_stage = any(node.kind == "learn" for node in made.nodes)
     found: dict[str, Estimate] = {}
     for node in made.nodes:
         if store.has(node.kind, node.key):
             continue
         share = 1 - forget if node.role == "gold" else 1.0
+        unlearning = (2 * examples * forget * float(spec.method.config.get("epochs", 1)), training)
         work, memory = {
             "data": (0.0, 0.3),
             "train": (examples * share * spec.target.epochs, training),
-            "unlearn": (
-                2 * examples * forget * float(spec.method.config.get("epochs", 1)),
-                training,
-            ),
+            "learn": unlearning,
+            "unlearn": (0.0, weights * 1.2) if two_stage else unlearning,
             "predict": (questions, weights * 1.2),
             "score": (0.0, 0.3),
         }[node.kind]
