@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mubench.errors import RunError
+from mubench.errors import RunError, UsageError
 from mubench.methods.base import Context, UnlearnData
 from mubench.methods.guard import Guard, names
 from mubench.methods.icul import ICUL
@@ -181,6 +181,14 @@ def test_saved_prefaces_say_the_same(tmp_path):
     assert loaded.fingerprint() == model.fingerprint() != before
     assert loaded.encoder.render("Who?", None) == model.encoder.render("Who?", None)
     assert [path.name for path in tmp_path.iterdir()] == ["delta.json"]
+
+
+def test_weights_alone_are_not_passed_off_as_the_unlearned_model(tmp_path):
+    model = tiny_llava()
+    applied(Guard, model)
+    with pytest.raises(UsageError, match="cannot be saved as weights"):
+        model.save(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_preface_leaves_pictures_as_they_are():

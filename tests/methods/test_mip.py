@@ -129,6 +129,8 @@ def test_top_units_a_layer():
 def test_the_scores_of_a_layer_add_up_to_what_it_does(family):
     """Completeness of integrated gradients: sum over units = p(answer) - p(answer, layer at 0)."""
     model = FAMILIES[family]()
+    for weight in model.model.parameters():  # gentle slopes, so that few steps integrate them
+        weight.data.mul_(0.4)
     language = [one for one in model.neurons() if one.tower == "language"]
     encoded = model.encode(of_modality(DATA.forget, "text")[:1])
     down = model.module(language[-1].down)
@@ -151,8 +153,8 @@ def test_the_scores_of_a_layer_add_up_to_what_it_does(family):
         encoded,
     )
     difference = (whole - without).item()
-    assert abs(difference) > 1e-12
-    assert found.sum().item() == pytest.approx(difference, rel=0.1)
+    assert abs(difference) > 1e-3 * whole.item()
+    assert found.sum().item() == pytest.approx(difference, rel=0.03)
 
 
 def edited(tmp_path=None, **settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from typing import Literal
 
 from pydantic import Field
 
@@ -31,12 +32,14 @@ class MIPEditor:
         " (dlog p/dz)^2); then, on these units alone, L = |h(x_f) - strength |h_0(x_f)| u|^2"
         " + gamma |h(x_r) - h_0(x_r)|^2 + alpha nll(D_r)",
         kind="editing",
-        notes="top 1 a layer: the paper (released code: 5). steps 4, layer 7, lr 5e-4, batch 6, 1"
+        notes="IGI's joint form (a product of two sums over the path) is that of the released code."
+        " top 1 a layer: the paper (code: 5). steps 4, layer 7, lr 5e-4, batch 6, 1"
         " epoch: released code. strength, gamma, alpha and samples are mubench's. The code clears"
         " units at token 0 alone, fixes the norm at 10 and draws u without negative parts.",
     )
 
     class Config(Training):
+        scope: Literal["rows"] = "rows"  # of the units' input matrices
         top: int = Field(default=1, gt=0)  # units a layer and sample
         steps: int = Field(default=4, gt=0)  # of the Riemann sum
         samples: int = Field(default=128, gt=0)  # forget questions whose paths are found

@@ -310,7 +310,12 @@ class HFVisionLanguageModel:
     # -- storage ----------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Weights (safetensors) and processor in Hugging Face layout, adapters merged."""
+        """Weights (safetensors) and processor in Hugging Face layout, adapters merged.
+
+        UsageError where an inference-time method acts: weights alone would not bring it along.
+        """
+        if self._behaviour is not None:
+            raise UsageError("what an inference-time method does cannot be saved as weights")
         if self._scope == "lora":
             self.model = self.model.merge_and_unload()
             self._scope = None
