@@ -104,5 +104,21 @@ METHODS = Registry(
             "mubench.methods.manu_official:MANUOfficial",
             "neuron pruning as in MANU's released code",
         ),
+        "sku": ("mubench.methods.sku:SKU", "learn what is to go, then subtract it (two stages)"),
+        "task-arithmetic": (
+            "mubench.methods.task_arithmetic:TaskArithmetic",
+            "fine-tune on forget, subtract the task vector",
+        ),
+        "mip-editor": (
+            "mubench.methods.mip_editor:MIPEditor",
+            "clear and re-train paths of influential units",
+        ),
+        "uld": ("mubench.methods.uld:ULD", "subtract an assistant's logits at inference"),
+        "guard": ("mubench.methods.guard:Guard", "a system prompt that asks for silence"),
+        "icul": ("mubench.methods.icul:ICUL", "in-context demonstrations with wrong answers"),
+        "output-filter": (
+            "mubench.methods.output_filter:OutputFilter",
+            "refuse answers that contain forgotten words",
+        ),
     },
 )

@@ -89,8 +89,10 @@ class MethodInfo:
     title: str
     paper: str
     formula: str
-    kind: Literal["reference", "gradient", "pruning"]
+    kind: Literal["reference", "gradient", "two-stage", "pruning", "editing", "inference"]
     needs: tuple[str, ...] = ("forget", "retain")
     capabilities: tuple[Capability, ...] = ("likelihood",)
     notes: str = ""
+    #: Attacks that need the weights: an inference-time method leaves none of its own to attack.
+    weight_access: Literal["measured", "n/a"] = "measured"
     extra: Mapping[str, str] = field(default_factory=dict)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from mubench import methods
-from mubench.methods.base import GradientMethod
 from mubench.registry import METHODS
 
 FOLDER = Path(methods.__file__).parent
@@ -21,7 +20,7 @@ LOSS_FILES = sorted(
     {
         entry.target.split(":")[0].rpartition(".")[2]
         for entry in ENTRIES.values()
-        if issubclass(entry.load(), GradientMethod)
+        if entry.load().info.kind == "gradient"
     }
 )
 
@@ -29,6 +28,8 @@ LOSS_FILES = sorted(
 def test_the_lists_are_what_they_should_be():
     assert LOSS_FILES == ["ga", "grad_diff", "idk", "kl_min", "npo"]
     assert {*LOSS_FILES, "manu", "manu_official", "references"} <= set(FILES)
+    assert {"sku", "task_arithmetic", "mip_editor"} <= set(FILES)
+    assert {"uld", "guard", "icul", "output_filter"} <= set(FILES)
 
 
 @pytest.mark.parametrize("name", LOSS_FILES)
@@ -65,3 +66,4 @@ def test_what_a_method_says_of_itself(name):
     assert method.info.formula
     assert method.info.paper or method.info.kind == "reference"
     method(method.Config())  # every setting has a default
+    assert (method.info.weight_access == "n/a") == (method.info.kind == "inference")

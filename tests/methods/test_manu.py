@@ -69,6 +69,7 @@ def test_importance_by_hand():
         # every term alone: the other three are made equal, or zero, in both forms
         ("abs", [[3.0], [-1.0]], [[math.sqrt(5)], [math.sqrt(5)]], None),
         ("freq", [[1.0], [0.0]], [[0.05], [0.0]], None),
+        ("rms", [[3.0], [1.0]], [[2.0], [2.0]], None),
         ("variance", [[2.0], [-2.0]], [[2.0], [-2.0]], math.sqrt(8 + 8)),
         ("nothing", [[2.0], [2.0]], [[2.0], [2.0]], 0.0),
         ("silent", [[0.0], [0.0]], [[0.0], [0.0]], 0.0),
@@ -78,6 +79,9 @@ def test_importance_term_by_term(name, multi, text, wanted):
     if name == "abs":
         # means 2 and sqrt 5, energies 10 and 10, counts 2 and 2, variances (1 + 9) / 2 and 0
         wanted = (math.sqrt(5) - 2) / (math.sqrt(5) + 2) + math.sqrt(5)
+    if name == "rms":
+        # means 2 and 2, counts 2 and 2, variances 1 and 0, energies 10 and 8
+        wanted = 1 + math.sqrt(2 / 18)
     if name == "freq":
         # means .5 and .025, counts 1 and 0, variances .25 and .025^2, energies 1 and .0025
         wanted = 0.475 / 0.525 + 1 + math.sqrt(0.25 + 0.025**2) + math.sqrt(0.9975 / 1.0025)
@@ -180,13 +184,13 @@ PLANTED = {
 }
 
 
-def plant(model):
-    """Make the planted units fire strongly, unevenly, for forget people's pictures, and for them alone."""
+def plant(model, forms=("image_text",)):
+    """Make the planted units fire strongly, unevenly, for forget people in these forms alone."""
     strength = {"now": None}
     encode = model.encode
 
     def watched(batch, answers=None):
-        fires = [one.set == "forget" and one.modality == "image_text" for one in batch]
+        fires = [one.set == "forget" and one.modality in forms for one in batch]
         strength["now"] = torch.tensor(
             [(600.0 if row % 2 else 200.0) if fire else 0.0 for row, fire in enumerate(fires)]
         )
@@ -236,6 +240,34 @@ def test_planted_units_are_pruned_and_nothing_else_changes():
     changed = [name for name, value in expected.items() if not found[name].equal(value)]
     assert changed == []
     assert context.log == {f"pruned {name}": len(units) for name, units in PLANTED.items()}
+
+
+@pytest.mark.parametrize("forms", [("image_text",), ("text",), ("image_text", "text")])
+def test_language_units_are_found_whatever_form_they_carry_a_fact_in(forms):
+    """A unit that fires alike in both forms shows by its variance alone: the other terms are 0."""
+    model = tiny_llava()
+    planted = {name: units for name, units in PLANTED.items() if "language" in name}
+    for block in model.neurons():
+        model.module(block.down).weight.data[:, PLANTED[block.name]] *= 1e-6
+    handles = plant(model, forms)
+    MANU(MANU.Config(alpha=1 / 32, batch_size=4)).unlearn(model, data(), Context(seed=0))
+    for handle in handles:
+        handle.remove()
+    assert {name: sorted(model._zeroed["rows"][f"{name}.up_proj"]) for name in planted} == planted
+
+
+def test_scoring_is_forward_only():
+    model = tiny_llava()
+    forward, seen = model.model.forward, []
+
+    def counting(*args, **inputs):
+        seen.append((torch.is_grad_enabled(), torch.is_inference_mode_enabled()))
+        return forward(*args, **inputs)
+
+    model.model.forward = counting
+    MANU(MANU.Config(samples=4, batch_size=2)).unlearn(model, data(), Context(seed=0))
+    # two sets of four questions in two forms, two at a time, each once
+    assert seen == [(False, True)] * 8
 
 
 @pytest.mark.parametrize("alpha", [0.001, 0.05, 0.3])

@@ -168,6 +168,8 @@ def show(
         lines += [f"paper:   {info.paper or 'none'}", f"formula: {info.formula}"]
         lines += [f"kind:    {info.kind}", f"needs:   {', '.join(info.needs) or 'nothing'}"]
         lines += [f"note:    {info.notes}"] if info.notes else []
+        if info.weight_access == "n/a":
+            lines += ["weights: untouched, so robustness to whoever has them is n/a"]
         lines += ["", "defaults (--set method.KEY=VALUE):"]
         overrides = {
             model: preset.get("methods", {}).get(name, {})

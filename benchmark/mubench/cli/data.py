@@ -158,11 +158,10 @@ def export(
     cache: Cache = None,
 ) -> None:
     """Write a benchmark in another project's layout, so that its scripts run on it."""
-    from mubench_data.export import export_mllmu
-
     from mubench.errors import unknown
     from mubench.runner import datasets
     from mubench.runner.progress import bar
+    from mubench_data.export import export_mllmu
 
     if format != "mllmu":
         raise unknown("format", format, ("mllmu",))

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from torch import Tensor
 from mubench.errors import UsageError
 from mubench.types import Capability, Example, Response
 
+from . import behaviours
 from .encoding import IGNORE, Encoder, Row
 from .layouts import LAYOUTS, Layout
-from .protocols import Batch, DeltaKind, Images, Neurons, Scope, Units
+from .protocols import Batch, Behaviour, DeltaKind, Images, Neurons, Scope, Units
 
 
 class HFVisionLanguageModel:
@@ -35,6 +35,9 @@ class HFVisionLanguageModel:
         self.model.eval()
         self._scope: Scope | None = None
         self._frozen: HFVisionLanguageModel | None = None
+        self._adapter_scale = 1.0
+        self._rows: dict[str, list[Rows]] = {}
+        self._behaviour: Behaviour | None = None
         self._zeroed: dict[str, dict[str, list[int]]] = {"rows": {}, "columns": {}}
 
     # -- tensors ----------------------------------------------------------------------------
@@ -105,9 +108,10 @@ class HFVisionLanguageModel:
     # -- training ---------------------------------------------------------------------------
 
     def train_scope(self, scope: Scope, **options: Any) -> list[torch.nn.Parameter]:
-        """Choose what may change: ``lora`` on the language model, or ``full``.
+        """Choose what may change: ``lora`` on the language model, ``full``, or some ``rows``.
 
-        The vision tower stays frozen in both, as in LLaVA's own fine-tuning.
+        The vision tower stays frozen in the first two, as in LLaVA's own fine-tuning. ``rows``
+        takes ``units``: rows (with their bias) of linear layers of either tower.
         """
         self._scope = scope
         if scope == "lora":
@@ -116,6 +120,12 @@ class HFVisionLanguageModel:
             # Anchored: a list of suffixes would silently hit the vision tower as well.
             config = LoraConfig(target_modules=self.layout.lora, **options)
             self.model = get_peft_model(self.model, config)
+        elif scope == "rows":
+            self.model.requires_grad_(False)
+            for name, indices in options["units"].items():
+                linear: Any = self.module(name)
+                parts = [part for part in (linear.weight, linear.bias) if part is not None]
+                self._rows[name] = [Rows(part, indices) for part in parts]
         else:
             for name, parameter in self.model.named_parameters():
                 parameter.requires_grad_(not re.fullmatch(self.layout.vision, name))
@@ -132,10 +142,19 @@ class HFVisionLanguageModel:
 
     @contextmanager
     def reference(self) -> Iterator[HFVisionLanguageModel]:
-        """The model before training: adapters off, or a frozen copy made by ``freeze_copy``."""
+        """The model before training: adapters off, opened rows put back, or a frozen copy made by
+        ``freeze_copy``. Ask it before the model itself: rows are exchanged in place."""
         if self._scope == "lora":
             with self.model.disable_adapter():
                 yield self
+        elif self._scope == "rows":
+            opened = [rows for parts in self._rows.values() for rows in parts]
+            now = [rows.exchange(rows.before) for rows in opened]
+            try:
+                yield self
+            finally:
+                for rows, values in zip(opened, now, strict=True):
+                    rows.exchange(values)
         elif self._frozen is not None:
             yield self._frozen
         else:
@@ -143,10 +162,45 @@ class HFVisionLanguageModel:
 
     def freeze_copy(self) -> None:
         """Keep the model as it is now for ``reference``, where adapters cannot be switched off."""
-        if self._scope != "lora":
+        if self._scope == "full":
             self._frozen = HFVisionLanguageModel(
                 copy.deepcopy(self.model).requires_grad_(False), self.processor, self.encoder.images
             )
+
+    def scale_adapter(self, factor: float) -> None:
+        """Multiply what the adapter adds to the weights, e.g. by -1 to take it off instead."""
+        _scale_adapter(self.model, factor)
+        self._adapter_scale *= factor
+
+    # -- at inference -----------------------------------------------------------------------
+
+    def first_layers(self, count: int) -> HFVisionLanguageModel:
+        """A model of the same weight tensors whose language model ends after ``count`` layers.
+
+        No weight is copied: final norm, head, vision tower and layers are this model's own.
+        """
+        weights = (*self.model.parameters(), *self.model.buffers())
+        model = copy.deepcopy(self.model, {id(weight): weight for weight in weights})
+        decoder = model.get_decoder()
+        if count > len(decoder.layers):
+            raise UsageError(
+                f"the first {count} layers are asked for, but the language model has "
+                f"{len(decoder.layers)}: lower --set method.layers=..."
+            )
+        decoder.layers = decoder.layers[:count]
+        decoder.config.num_hidden_layers = count
+        if kinds := getattr(decoder.config, "layer_types", None):
+            decoder.config.layer_types = kinds[:count]
+        first = HFVisionLanguageModel(model, self.processor)
+        first.encoder = self.encoder
+        return first
+
+    def add(self, behaviour: Behaviour) -> None:
+        """Change how the model answers and none of its weights."""
+        if self._behaviour is not None:
+            raise UsageError("a model takes one inference-time method, not two")
+        behaviour.attach(self)
+        self._behaviour = behaviour
 
     # -- units ------------------------------------------------------------------------------
 
@@ -256,7 +310,12 @@ class HFVisionLanguageModel:
     # -- storage ----------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Weights (safetensors) and processor in Hugging Face layout, adapters merged."""
+        """Weights (safetensors) and processor in Hugging Face layout, adapters merged.
+
+        UsageError where an inference-time method acts: weights alone would not bring it along.
+        """
+        if self._behaviour is not None:
+            raise UsageError("what an inference-time method does cannot be saved as weights")
         if self._scope == "lora":
             self.model = self.model.merge_and_unload()
             self._scope = None
@@ -266,25 +325,49 @@ class HFVisionLanguageModel:
     def save_delta(self, folder: Path) -> DeltaKind:
         """Write only what changed against the loaded model; ``load_delta`` brings it back."""
         kind: DeltaKind = "none"
-        if self._scope == "lora":
-            kind = "lora"
+        details: dict[str, Any] = {}
+        if self._behaviour is not None:
+            kind = "behaviour"
+            details = {"behaviour": self._behaviour.kind, "settings": self._behaviour.settings}
+            self._behaviour.save(folder)
+        elif self._scope == "lora":
+            kind, details = "lora", {"scale": self._adapter_scale}
             self.model.save_pretrained(folder / "adapter")
+        elif self._scope == "rows":
+            from safetensors.torch import save_file
+
+            kind = "rows"
+            save_file(
+                {
+                    f"{name}.{part}": tensor
+                    for name, rows in self._rows.items()
+                    for part, tensor in zip(
+                        ("index", "weight", "bias"),
+                        (rows[0].index, *(one.values() for one in rows)),
+                        strict=False,
+                    )
+                },
+                folder / "rows.safetensors",
+            )
         elif self._scope == "full":
             kind = "full"
             self.model.save_pretrained(folder / "weights")
         elif any(self._zeroed.values()):
             kind = "neurons"
             (folder / "neurons.json").write_text(json.dumps(self._zeroed), encoding="utf-8")
-        (folder / "delta.json").write_text(json.dumps({"kind": kind}), encoding="utf-8")
+        text = json.dumps({"kind": kind, **details})
+        (folder / "delta.json").write_text(text, encoding="utf-8")
         return kind
 
     def load_delta(self, folder: Path) -> None:
         """Apply what ``save_delta`` wrote to a freshly loaded model."""
-        kind = json.loads((folder / "delta.json").read_text(encoding="utf-8"))["kind"]
+        delta = json.loads((folder / "delta.json").read_text(encoding="utf-8"))
+        kind = delta["kind"]
         if kind == "lora":
             from peft import PeftModel
 
             adapted = PeftModel.from_pretrained(self.model, folder / "adapter")
+            _scale_adapter(adapted, delta["scale"])
             self.model = adapted.merge_and_unload()
         elif kind == "full":
             self.model = (
@@ -294,16 +377,56 @@ class HFVisionLanguageModel:
             )
         elif kind == "neurons":
             self.zero(**json.loads((folder / "neurons.json").read_text(encoding="utf-8")))
+        elif kind == "rows":
+            from safetensors.torch import load_file
+
+            saved = load_file(folder / "rows.safetensors", device=str(self.device))
+            for key, values in saved.items():
+                name, _, part = key.rpartition(".")
+                if part != "index":
+                    getattr(self.module(name), part).data[saved[f"{name}.index"]] = values
+        elif kind == "behaviour":
+            self.add(behaviours.load(self, folder, delta["behaviour"], delta["settings"]))
         self.model.eval()
 
     def fingerprint(self) -> str:
-        """sha256 over every tensor's name, dtype, shape and bytes, in order of name."""
-        digest = sha256()
-        for name, value in sorted(self.model.state_dict().items()):
-            raw = value.detach().cpu().contiguous()
-            digest.update(f"{name}:{raw.dtype}:{tuple(raw.shape)}".encode())
-            digest.update(raw.flatten().view(torch.uint8).numpy().tobytes())
+        """sha256 over every tensor's name, dtype, shape and bytes, in order of name, and over what
+        an inference-time method added."""
+        digest = behaviours.digest_of(self.model.state_dict())
+        if self._behaviour is not None:
+            digest.update(self._behaviour.digest().encode())
         return digest.hexdigest()
+
+
+class Rows:
+    """Some rows of one weight (or bias) that alone may be trained; ``before``: their old values."""
+
+    def __init__(self, parameter: torch.nn.Parameter, indices: Sequence[int]) -> None:
+        self.parameter = parameter.requires_grad_(True)
+        self.index = torch.tensor(list(indices), dtype=torch.long, device=parameter.device)
+        self.before = self.values()
+        parameter.register_hook(self._masked)
+
+    def _masked(self, gradient: Tensor) -> Tensor:
+        return torch.zeros_like(gradient).index_copy(0, self.index, gradient[self.index])
+
+    def values(self) -> Tensor:
+        return self.parameter.detach()[self.index].clone()
+
+    @torch.no_grad()
+    def exchange(self, values: Tensor) -> Tensor:
+        """Put ``values`` in place; returns what stood there."""
+        now = self.values()
+        self.parameter[self.index] = values
+        return now
+
+
+def _scale_adapter(model: Any, factor: float) -> None:
+    from peft.tuners.lora import LoraLayer
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.scale_layer(factor)
 
 
 def _ends(model: Any, tokenizer: Any) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +12,7 @@ from mubench.config.schema import ModelSettings
 from mubench.errors import DamagedError, MissingError
 from mubench.hashing import file_sha, sha
 
-from .protocols import Images, TrainableModel
+from .protocols import DeltaKind, Images, TrainableModel
 
 PACKAGE = "package:"
 
@@ -57,6 +59,15 @@ def check_available(settings: ModelSettings) -> None:
             f"be reached ({type(error).__name__}): connect and run again, or fetch them with "
             f"'hf download {settings.source}'; --model llava-tiny needs no download"
         ) from error
+
+
+def scaled_delta(source: Path, folder: Path, factor: float) -> DeltaKind:
+    """The adapter of a saved delta times ``factor``, as a delta of its own."""
+    delta = json.loads((source / "delta.json").read_text(encoding="utf-8"))
+    shutil.copytree(source / "adapter", folder / "adapter")
+    text = json.dumps({**delta, "scale": factor * delta["scale"]})
+    (folder / "delta.json").write_text(text, encoding="utf-8")
+    return "lora"
 
 
 def load_model(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from mubench.types import Capability, Example, Response
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Tower = Literal["vision", "language"]
-Scope = Literal["lora", "full"]
-DeltaKind = Literal["none", "lora", "full", "neurons"]
+Scope = Literal["lora", "full", "rows"]
+DeltaKind = Literal["none", "lora", "full", "neurons", "rows", "behaviour"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,29 @@ class Neurons:
 Units = Mapping[str, Sequence[int]]  # module name: indices
 
 
+class Behaviour(Protocol):
+    """What an inference-time method adds to a model instead of changing its weights.
+
+    ``attach`` puts it into one freshly loaded model, where every way of asking passes:
+
+    * before the prompt: around the chat template that the model's ``encoder`` renders with;
+    * on the logits: a hook of the Hugging Face model, so that whoever calls ``model(**inputs)`` or
+      ``generate`` gets changed logits. Extra keys and values live in the caller's own cache, as
+      further layers: what reorders, repeats or crops the cache treats them alike;
+    * on the decoded text: around ``respond``.
+
+    ``settings`` are JSON; with the files of ``save`` they are all there is to it.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    def attach(self, model: Any) -> None: ...
+    def save(self, folder: Path) -> None: ...
+    def digest(self) -> str: ...
+
+
 class TrainableModel(Protocol):
     """A loaded model as unlearning methods see it.
 
@@ -68,6 +91,9 @@ class TrainableModel(Protocol):
     def train_scope(self, scope: Scope, **options: Any) -> list[torch.nn.Parameter]: ...
     def trained_modules(self) -> list[str]: ...
     def freeze_copy(self) -> None: ...
+    def first_layers(self, count: int) -> TrainableModel: ...
+    def scale_adapter(self, factor: float) -> None: ...
+    def add(self, behaviour: Behaviour) -> None: ...
     def neurons(self) -> list[Neurons]: ...
     def patches(self, activations: Tensor, batch: Batch) -> list[Tensor]: ...
     def module(self, name: str) -> torch.nn.Module: ...

@@ -79,13 +79,18 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
     if info.kind == "reference":
         predictions["method"] = predictions["gold" if info.extra["stage"] == "gold" else "target"]
     else:
-        method = method_class(spec)
-        changed = get(
-            plan.node("unlearn", "method"),
-            lambda path, report: stages.unlearn(
-                spec, method, data, deltas["target"][0], path, report
-            ),
-        )
+        method, target = method_class(spec), deltas["target"][0]
+        node = plan.node("unlearn", "method")
+        if info.kind == "two-stage":
+            learned = get(
+                plan.node("learn", "method"),
+                lambda path, report: stages.learn(spec, method, data, target, path, report),
+            )
+            changed = get(node, lambda path, _: stages.negate(spec, data, target, learned, path))
+        else:
+            changed = get(
+                node, lambda path, report: stages.unlearn(spec, method, data, target, path, report)
+            )
         deltas["method"] = [*deltas["target"], changed]
         answer("method")
     scored = get(

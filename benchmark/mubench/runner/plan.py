@@ -88,14 +88,17 @@ def plan(spec: RunSpec) -> Plan:
     gold = Node("train", "gold", sha({**base, "role": "gold", **split}), (data.key,))
     nodes = [data, target, _predict(spec, target, data), gold, _predict(spec, gold, data)]
     if info.kind != "reference":
-        unlearn = Node(
-            "unlearn",
+        config = dict(spec.method.config)
+        # A two-stage method's scale enters after its training: a sweep over it trains once.
+        scale = config.pop("scale") if info.kind == "two-stage" else None
+        work = Node(
+            "unlearn" if scale is None else "learn",
             "method",
             sha(
                 {
                     "target": target.key,
                     "method": spec.method.name,
-                    "config": spec.method.config,
+                    "config": config,
                     "code": _method_code(spec),
                     "seed": spec.seed,
                     **split,
@@ -103,7 +106,12 @@ def plan(spec: RunSpec) -> Plan:
             ),
             (target.key,),
         )
-        nodes += [unlearn, _predict(spec, unlearn, data)]
+        nodes.append(work)
+        if scale is not None:
+            key = sha({"learned": work.key, "scale": scale})
+            work = Node("unlearn", "method", key, (target.key, work.key))
+            nodes.append(work)
+        nodes.append(_predict(spec, work, data))
     predicted = tuple(node.key for node in nodes if node.kind == "predict")
     score = Node(
         "score",
@@ -167,7 +175,8 @@ def _method_code(spec: RunSpec) -> str:
     module = spec.method.target.rpartition(":")[0]
     if module.endswith(".py"):
         return file_sha(Path(module))
-    return code_sha(module, "mubench.methods.base", "mubench.methods.activations")
+    shared = ("base", "activations", "answers", "vectors")
+    return code_sha(module, *(f"mubench.methods.{name}" for name in shared))
 
 
 def _identity(spec: RunSpec) -> dict[str, Any]:
@@ -199,10 +208,12 @@ def estimate(spec: RunSpec, store: Store, made: Plan) -> dict[str, Estimate]:
     size = {"float32": 4, "bfloat16": 2, "float16": 2}[spec.model.dtype]
     weights = spec.model.parameters * size / 2**30
     training = weights * (4 if spec.target.scope == "full" else 1.3)
+    two_stage = any(node.kind == "learn" for node in made.nodes)
     memory = {
         "data": 0.3,
         "train": training,
-        "unlearn": training,
+        "learn": training,
+        "unlearn": weights * 1.2 if two_stage else training,
         "predict": weights * 1.2,
         "paper": weights * 1.2,
     }
@@ -212,7 +223,9 @@ def estimate(spec: RunSpec, store: Store, made: Plan) -> dict[str, Estimate]:
         if store.has(node.kind, node.key):
             continue
         seconds: float | None = 5.0
-        if node.kind in ("train", "unlearn", "predict", "paper"):
+        if node.kind in ("train", "learn", "predict", "paper") or (
+            node.kind == "unlearn" and not two_stage
+        ):
             seconds = _examples(spec, node, expected) / speed if speed and expected else None
         found[node.key] = Estimate(seconds, memory.get(node.kind, 0.3))
     return found
@@ -224,6 +237,6 @@ def _examples(spec: RunSpec, node: Node, size: Size) -> float:
         return size.questions
     if node.kind == "paper":  # decodes 50 tokens a question, one after the other
         return 50 * size.questions
-    if node.kind == "unlearn":
+    if node.kind in ("learn", "unlearn"):
         return 2 * size.train * size.forget * float(spec.method.config.get("epochs", 1))
     return size.train * (1 - size.forget if node.role == "gold" else 1) * spec.target.epochs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -68,21 +69,63 @@ def unlearn(
     report: Report,
 ) -> dict[str, Any]:
     """Apply the method to the target and save what changed, then prove that it loads back."""
+    kind = _apply(spec, method, "unlearn", data, target, folder, report)
+    return {"delta": kind, **_proof(spec, data, target, folder)}
+
+
+def learn(
+    spec: RunSpec,
+    method: Any,
+    data: BenchmarkData,
+    target: Path,
+    folder: Path,
+    report: Report,
+) -> dict[str, Any]:
+    """The first stage of a two-stage method: the adapter that is to be subtracted."""
+    return {"delta": _apply(spec, method, "learn", data, target, folder, report)}
+
+
+def negate(
+    spec: RunSpec, data: BenchmarkData, target: Path, learned: Path, folder: Path
+) -> dict[str, Any]:
+    """The second stage: subtract ``scale`` times what was learned; trains nothing."""
+    from mubench.models.load import scaled_delta
+
+    kind = scaled_delta(learned, folder, -spec.method.config["scale"])
+    shutil.copy(learned / "log.json", folder / "log.json")
+    return {"delta": kind, **_proof(spec, data, target, folder)}
+
+
+def _apply(
+    spec: RunSpec,
+    method: Any,
+    stage: str,
+    data: BenchmarkData,
+    target: Path,
+    folder: Path,
+    report: Report,
+) -> str:
     from mubench.methods.base import Context, UnlearnData
     from mubench.models.load import load_model
 
     seed_libraries(integer(spec.seed, "unlearn"))
     model = load_model(spec.model, data.image, [target])
-    before = model.fingerprint()
     context = Context(seed=spec.seed, report=report)
     given = UnlearnData(data.train("forget"), data.train("retain"), data.refusals)
-    method(method.Config(**spec.method.config)).unlearn(model, given, context)
-    kind = model.save_delta(folder)
-    after = load_model(spec.model, data.image, [target, folder]).fingerprint()
+    getattr(method(method.Config(**spec.method.config)), stage)(model, given, context)
     (folder / "log.json").write_text(json.dumps(context.log), encoding="utf-8")
+    return model.save_delta(folder)
+
+
+def _proof(spec: RunSpec, data: BenchmarkData, target: Path, folder: Path) -> dict[str, str]:
+    """Fingerprints, behaviour included, without and with the delta. RunError if they are equal."""
+    from mubench.models.load import load_model
+
+    before = load_model(spec.model, data.image, [target]).fingerprint()
+    after = load_model(spec.model, data.image, [target, folder]).fingerprint()
     if after == before:
         raise RunError(f"{spec.method.name} changed nothing in the model")
-    return {"delta": kind, "fingerprint_before": before, "fingerprint_after": after}
+    return {"fingerprint_before": before, "fingerprint_after": after}
 
 
 def predict(
