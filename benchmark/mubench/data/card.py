@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mubench.types import TASKS, Example, Modality
 
 from .load import BenchmarkData
-from .splits import forget_count, forget_people, ratio_key
+from .splits import RATIOS, forget_count, forget_people, ratio_key
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,7 +30,6 @@ CAPTIONS: Mapping[str, str] = {
     "card": "An identity card: the name is printed in the picture.",
     "group": "A group photo: one person with two others.",
 }
-RATIOS = (0.05, 0.10, 0.15)
 #: Characters of a sample question or answer that are shown.
 SHOWN = 240
 #: What each stored set is.

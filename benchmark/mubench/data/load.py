@@ -29,7 +29,11 @@ class BenchmarkData:
         self.fold = fold
 
     def _table(self, name: str) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = _open(self.folder / f"{name}.parquet").to_pylist()
+        path = self.folder / f"{name}.parquet"
+        try:
+            rows: list[dict[str, Any]] = _open(path).to_pylist()
+        except UnicodeDecodeError as error:
+            raise DamagedError(f"{path} holds text that is not UTF-8: {_line(error)}") from error
         return rows
 
     def _examples(self, name: str) -> list[Example]:
@@ -146,7 +150,10 @@ class BenchmarkData:
         if image not in self._pictures:
             raise DamagedError(f"{self.folder / 'images.parquet'} has no picture '{image}'")
         chunk, row = self._pictures[image]
-        data: bytes = chunk[row].as_py()["bytes"]
+        found = chunk[row].as_py()
+        if not found or not found["bytes"]:
+            raise DamagedError(f"picture '{image}' in {self.folder / 'images.parquet'} is empty")
+        data: bytes = found["bytes"]
         return data
 
     def image(self, image: str) -> Any:

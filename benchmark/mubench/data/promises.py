@@ -14,18 +14,17 @@ from itertools import chain
 from scipy import stats
 
 from mubench.errors import UsageError
-from mubench.hashing import sha
 from mubench.rng import stream
 from mubench.stats.bootstrap import Resampling
 from mubench.types import FOLDS, MODALITIES, Example
 
 from .evidence import Evidence
-from .splits import forget_count, forget_people, ratio_key
+from .splits import RATIOS, forget_count, forget_people, ratio_key
+from .tables import content_sha
 
 #: All intervals and tests of one promise hold together at this level (Bonferroni).
 LEVEL = 0.05
 PERTURBED = 3
-RATIOS = (0.05, 0.10, 0.15)
 #: Facts of celebrities that another fact of invented people tells as well.
 TOLD_BY = {"birth_year": "birth_date"}
 
@@ -46,8 +45,9 @@ def _unless(holds: bool, wrong: str) -> Look:
 
 
 def content_as_recorded(seen: Evidence) -> Iterator[Look]:
-    content = {**seen.rows, "images": seen.pixels, "splits": seen.manifest.splits}
-    known, found = seen.manifest.content_sha, sha(content)
+    manifest = seen.manifest
+    known = manifest.content_sha
+    found = content_sha(seen.rows, seen.pixels, manifest.splits, manifest.refusals)
     yield Look(
         "" if found == known else f"content_sha is {found[:12]}, the manifest says {known[:12]}",
         found=f"content_sha {found[:12]}",

@@ -13,6 +13,9 @@ from mubench.errors import UsageError
 from mubench.rng import stream
 from mubench.types import Fold
 
+#: MLLMU-Bench's ratios, which every report of a population gives.
+RATIOS = (0.05, 0.10, 0.15)
+
 Splits = Mapping[str, Sequence[str]]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from itertools import islice
@@ -99,19 +99,29 @@ def write(tables: Tables, folder: Path) -> dict[str, Any]:
         _check_unique(f"{name}.id", [row["id"] for row in table])
         Dataset.from_list(table).to_parquet(folder / f"{name}.parquet")
     pictures = _write_images(tables.images, folder / "images.parquet")
-    content = {**rows, "images": pictures, "splits": tables.splits}
     manifest = {
         "name": tables.name,
         "version": tables.version,
         "source": tables.source,
-        "content_sha": sha(content),
-        "rows": {name: len(part) for name, part in content.items() if name in TABLES},
+        "content_sha": content_sha(rows, pictures, tables.splits, tables.refusals),
+        "rows": {name: len(part) for name, part in {**rows, "images": pictures}.items()},
         "splits": tables.splits,
         "refusals": list(tables.refusals),
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8")
     return manifest
+
+
+def content_sha(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    pictures: Mapping[str, str],
+    splits: Mapping[str, Sequence[str]],
+    refusals: Sequence[str],
+) -> str:
+    """sha256 over the rows of the text tables, the pixels of every picture, and all else that a
+    run depends on."""
+    return sha({**rows, "images": pictures, "splits": splits, "refusals": list(refusals)})
 
 
 def _write_images(images: Iterable[tuple[str, bytes]], path: Path) -> dict[str, str]:

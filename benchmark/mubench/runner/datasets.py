@@ -67,13 +67,23 @@ def share(data: BenchmarkData, out: Path) -> None:
         for name in TABLES:
             shutil.copyfile(data.folder / f"{name}.parquet", partial / f"{name}.parquet")
         shutil.copyfile(data.folder / "manifest.json", partial / "manifest.json")
-        write_card(data, partial, {"sheet": sheet(data, people=8)})
+        write_card(data, partial, _pictures(data))
         if out.exists():
             out.rmdir()
         partial.replace(out)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise OutputError(f"cannot write {out}: {error.strerror}") from error
+
+
+def _pictures(data: BenchmarkData) -> dict[str, Any]:
+    """What the card shows: a contact sheet, and of somebody the card and the group photo."""
+    found: dict[str, Any] = {"sheet": sheet(data, people=8)}
+    for kind in ("card", "group"):
+        ids = (id_ for id_ in data.image_ids() if id_.endswith(f"/{kind}"))
+        if id_ := next(ids, None):
+            found[kind] = data.png(id_)
+    return found
 
 
 def sheet(data: BenchmarkData, people: int, tile: int = 160) -> Any:
