@@ -143,3 +143,34 @@ def test_push_uploads_a_folder_that_loads_back(made: tuple[Path, Path], tmp_path
 def test_push_offline_is_one_line(made: tuple[Path, Path]) -> None:
     done = mubench("data", "push", str(made[1]), "tester/people", env={"HF_HUB_OFFLINE": "1"})
     assert "HF_HUB_OFFLINE" in error_line(done, 3)
+
+
+def test_celebrities_pictures_come_from_the_hub(tmp_path: Path) -> None:
+    """Those it shows are given, the others drawn; a name of its own becomes no path."""
+    from datasets import Dataset
+
+    from data.published_fixtures import cell
+    from mubench.data.load import BenchmarkData
+
+    names = ["Marie Curie"] * 5 + ["../../escaped"] * 5
+    published = tmp_path / "published"
+    published.mkdir()
+    rows = {"name": names, "image": [cell(number) for number in range(10)]}
+    Dataset.from_dict(rows).to_parquet(published / "part.parquet")
+    with serve() as server:
+        server.put("somebody/stars", published)
+        hub = {
+            "HF_ENDPOINT": server.endpoint,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HOME": str(tmp_path / "home"),
+        }
+        command = ("data", "build", "people", *SMALL, "--cache", str(tmp_path / "cache"))
+        done = mubench(*command, "--celebrity-faces", "hub:somebody/stars", env=hub)
+        assert done.returncode == 0, done.stderr
+        folder = Path(done.stdout.splitlines()[0].removeprefix("data: "))
+        shown = {person.name: person.portrait for person in BenchmarkData(folder, 0.15).people}
+        assert (shown["Marie Curie"], shown["Albert Einstein"]) == ("given", "drawn")
+        assert not list(tmp_path.rglob("escaped*"))
+        absent = mubench(*command, "--celebrity-faces", "hub:somebody/nobody", env=hub)
+        assert "somebody/nobody" in error_line(absent, 3)

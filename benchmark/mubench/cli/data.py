@@ -39,7 +39,8 @@ def build(
         Path | None, typer.Option(help="Your own pictures: one folder a person.")
     ] = None,
     celebrity_faces: Annotated[
-        Path | None, typer.Option(help="Pictures of the celebrities: one folder a person.")
+        str | None,
+        typer.Option(help="Celebrities' pictures: a folder a person, or hub:owner/name."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Also write a folder with a dataset card.")

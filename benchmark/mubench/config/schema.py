@@ -79,7 +79,7 @@ class PeopleSettings(BenchmarkSettings):
     image_size: int = Field(default=128, ge=48, le=336)
     seed: int = Field(default=0, ge=0)
     faces: Path | None = None  # a folder of the user's own pictures, one folder a person
-    celebrity_faces: Path | None = None
+    celebrity_faces: str | None = None  # a folder, or hub:owner/name[@revision]
 
 
 class PublishedSettings(BenchmarkSettings):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from mubench.benchmarks.portraits import PREFIX
 from mubench.config.schema import BenchmarkSettings, PeopleSettings, PublishedSettings
 from mubench.data.splits import check_count, forget_count, ratio_key
 from mubench.data.tables import Tables
@@ -88,7 +89,7 @@ class People:
             )
         for key in ("faces", "celebrity_faces"):
             folder = getattr(settings, key)
-            if folder is not None and not folder.is_dir():
+            if folder and not str(folder).startswith(PREFIX) and not Path(folder).is_dir():
                 raise UsageError(f"benchmark.{key}={folder}: no such folder")
 
     def check_split(self) -> None:
@@ -103,10 +104,12 @@ class People:
 
     def identity(self) -> dict[str, Any]:
         options = self.settings.model_dump(exclude={*BenchmarkSettings.model_fields, *FOLDERS})
-        given = {key: getattr(self.settings, key) for key in ("faces", "celebrity_faces")}
+        faces, famous = self.settings.faces, self.settings.celebrity_faces
+        on_hub = famous is not None and famous.startswith(PREFIX)
         return {
             **options,
-            **{key: folder and folder_sha(folder) for key, folder in given.items()},
+            "faces": faces and folder_sha(faces),
+            "celebrity_faces": famous if on_hub else famous and folder_sha(Path(famous)),
             "code": code_sha("mubench_data", "mubench.data.tables", *RECORDS),
         }
 
@@ -118,9 +121,16 @@ class People:
         return Size(train, settings.forget_ratio, round(18 * asked))
 
     def tables(self, report: Report) -> Tables:
+        from mubench.benchmarks.portraits import portraits
         from mubench_data.build import build_people
+        from mubench_data.people import celebrities
 
-        tables = build_people(self._options(), report, workers=os.cpu_count() or 1)
+        options, famous = self._options(), self.settings.celebrity_faces
+        if famous is not None:
+            names = (person.name for person in celebrities())
+            folder = portraits(famous, names) if famous.startswith(PREFIX) else Path(famous)
+            options = replace(options, celebrity_faces=folder)
+        tables = build_people(options, report, workers=os.cpu_count() or 1)
         tables.name = self.settings.name
         return tables
 
