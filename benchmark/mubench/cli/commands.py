@@ -17,9 +17,16 @@ Config = Annotated[Path | None, typer.Option(help="YAML file; beats presets, bea
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, e.g. method.lr=1e-4")
 ]
+DataDir = Annotated[
+    Path | None, typer.Option(help="A local copy of a published benchmark's files.")
+]
 Cache = Annotated[
     Path | None, typer.Option(help="Cache folder; $MUBENCH_CACHE or the user's if left out.")
 ]
+
+
+def _with(sets: list[str] | None, data_dir: Path | None) -> list[str]:
+    return [*(sets or ()), *([f"benchmark.data_dir={data_dir}"] if data_dir else ())]
 
 
 def console(**options: Any) -> Any:
@@ -45,6 +52,7 @@ def run(
     seed: Seed = 0,
     config: Config = None,
     sets: Sets = None,
+    data_dir: DataDir = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("runs"),
     cache: Cache = None,
 ) -> None:
@@ -52,7 +60,9 @@ def run(
     from mubench.config.resolve import resolve
     from mubench.runner.plan import plan as make
 
-    made = make(resolve(method, model, benchmark, seed=seed, file=config, sets=sets or ()))
+    made = make(
+        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir))
+    )
     from mubench.report.tables import render
     from mubench.runner.execute import execute
 
@@ -70,6 +80,7 @@ def plan(
     seed: Seed = 0,
     config: Config = None,
     sets: Sets = None,
+    data_dir: DataDir = None,
     cache: Cache = None,
 ) -> None:
     """Show what a run would do, what is cached, what does not apply; computes nothing."""
@@ -79,7 +90,9 @@ def plan(
     from mubench.runner.plan import estimate
     from mubench.runner.plan import plan as make
 
-    made = make(resolve(method, model, benchmark, seed=seed, file=config, sets=sets or ()))
+    made = make(
+        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir))
+    )
     store = open_store(cache)
     expected = estimate(made.spec, store, made)
     table = Table(title=f"run {made.run_id}", title_justify="left")
