@@ -182,7 +182,7 @@ def test_pictures_are_those_that_the_paper_track_shows(
         )
     }
     shown = 0
-    for request in paper.requests(data.examples, 0):
+    for request in paper.requests(data.examples, [p.id for p in data.people], 0):
         if request.images:
             example = by_id[request.example_id]
             row = row_of[example.set][example.person]

@@ -10,6 +10,7 @@ import pytest
 from mubench.errors import UsageError
 from mubench.tracks.paper import (
     HABITS,
+    Habits,
     PaperRequest,
     PaperScore,
     correct_letter,
@@ -63,6 +64,12 @@ def population(forget: int = 4, retain: int = 3) -> list[Example]:
     return made + questions("C", "celebrity", ("C/view-0",))
 
 
+def made_for(examples: list[Example], seed: int = 0, family: str = "llava") -> list[PaperRequest]:
+    """The requests, with people in the order in which they are first asked about."""
+    people = dict.fromkeys(example.person for example in examples)
+    return requests(examples, people, seed, HABITS.get(family, Habits()))
+
+
 def asked(
     examples: list[Example], made: list[PaperRequest], set_: str, task: str, modality: str
 ) -> dict[str, PaperRequest]:
@@ -86,7 +93,7 @@ def exemplars(examples: list[Example], asked: dict[str, PaperRequest], set_: str
 
 def test_choice_prompt_with_picture() -> None:
     examples = population()
-    found = asked(examples, requests(examples, 0), "forget", "choice", "image_text")
+    found = asked(examples, made_for(examples, 0), "forget", "choice", "image_text")
     (shown,) = exemplars(examples, found, "forget")
     assert len(found) == 3
     for person, request in found.items():
@@ -102,7 +109,7 @@ def test_choice_prompt_with_picture() -> None:
 
 def test_choice_prompt_without_picture() -> None:
     examples = population()
-    found = asked(examples, requests(examples, 0), "forget", "choice", "text")
+    found = asked(examples, made_for(examples, 0), "forget", "choice", "text")
     (shown,) = exemplars(examples, found, "forget")
     for person, request in found.items():
         assert request.prompt == (
@@ -121,7 +128,7 @@ def test_cloze_prompts_show_two_people_in_stored_order() -> None:
         ("image_text", "USER:<image>\n", "USER: <image>\n"),
         ("text", "USER:\n", "USER:\n"),
     ):
-        found = asked(examples, requests(examples, 0), "forget", "cloze", modality)
+        found = asked(examples, made_for(examples, 0), "forget", "cloze", modality)
         first, second = exemplars(examples, found, "forget")
         assert len(found) == 2
         for person, request in found.items():
@@ -134,9 +141,21 @@ def test_cloze_prompts_show_two_people_in_stored_order() -> None:
             assert request.images == (pictures if modality == "image_text" else ())
 
 
+def test_exemplars_stand_in_the_order_of_rows() -> None:
+    examples = population()
+    people = ["C", "F3", "F1", "R2", "R0", "R1", "F2", "F0"]
+    made = requests(examples, people, 0)
+    found = asked(examples, made, "forget", "cloze", "image_text")
+    shown = [person for person in people if person[0] == "F" and person not in found]
+    for person, request in found.items():
+        assert request.images == tuple(f"{p}/view-0" for p in (*shown, person))
+        assert request.prompt.index(shown[0]) < request.prompt.index(shown[1])
+    assert list(asked(examples, made, "retain", "generation", "text")) == ["R2", "R0", "R1"]
+
+
 def test_generation_prompts_differ_by_a_word_and_a_space() -> None:
     examples = population()
-    made = requests(examples, 0)
+    made = made_for(examples, 0)
     seen = asked(examples, made, "retain", "generation", "image_text")
     assert seen["R1"].prompt == (
         "USER: <image>\nWhere does R1 live?\nAnswer the question based on your trained knowledge "
@@ -154,13 +173,13 @@ def test_generation_prompts_differ_by_a_word_and_a_space() -> None:
 def test_a_long_blank_counts_as_several() -> None:
     example = replace(questions("F0", "forget", ("F0/view-0",))[5], question="From ____ or ___.")
     examples = [example if e.id == example.id else e for e in population()]
-    prompts = [r.prompt for r in requests(examples, 0)]
+    prompts = [r.prompt for r in made_for(examples, 0)]
     assert any("From [Blank][Blank] or [Blank]_.\n" in prompt for prompt in prompts)
 
 
 def test_celebrities_are_asked_without_exemplars() -> None:
     examples = population()
-    made = requests(examples, 0)
+    made = made_for(examples, 0)
     for task in ("choice", "cloze"):
         for modality in MODALITIES:
             (request,) = asked(examples, made, "celebrity", task, modality).values()
@@ -171,7 +190,7 @@ def test_celebrities_are_asked_without_exemplars() -> None:
 
 def test_test_set_shows_the_trained_form_of_its_exemplars() -> None:
     examples = population()
-    found = asked(examples, requests(examples, 0), "test", "choice", "image_text")
+    found = asked(examples, made_for(examples, 0), "test", "choice", "image_text")
     (shown,) = exemplars(examples, found, "test")
     for person, request in found.items():
         assert request.prompt.startswith(f"USER: <image>\nQuestion: Job of {shown}?\n")
@@ -186,8 +205,8 @@ def test_every_set_and_task_draws_its_own_exemplars_and_pictures() -> None:
     by_id = {example.id: example for example in examples}
     drawn, pictures = set(), set()
     for seed in range(8):
-        made = requests(examples, seed)
-        assert made == requests(examples, seed)
+        made = made_for(examples, seed)
+        assert made == made_for(examples, seed)
         for set_ in ("forget", "test"):
             for task in ("choice", "cloze"):
                 found = asked(examples, made, set_, task, "text")
@@ -204,7 +223,7 @@ def test_one_picture_a_person_and_task_in_the_test_set() -> None:
     extra = [replace(e, id=f"{e.id}/2") for e in examples if e.set == "test" and e.image]
     found: dict[tuple[str, str], set[str]] = {}
     by_id = {example.id: example for example in (*examples, *extra)}
-    for request in requests([*examples, *extra], 3):
+    for request in made_for([*examples, *extra], 3):
         example = by_id[request.example_id]
         if example.set == "test" and request.images:
             found.setdefault((example.person, example.task), set()).add(request.images[-1])
@@ -214,7 +233,7 @@ def test_one_picture_a_person_and_task_in_the_test_set() -> None:
 
 def test_idefics2_is_shown_one_person_and_cut_short() -> None:
     examples = population()
-    made = requests(examples, 0, HABITS["idefics2"])
+    made = made_for(examples, 0, "idefics2")
     assert len(asked(examples, made, "forget", "cloze", "text")) == 3
     limits = {
         task: {r.max_new_tokens for r in asked(examples, made, "forget", task, modality).values()}
@@ -229,12 +248,12 @@ def test_idefics2_is_shown_one_person_and_cut_short() -> None:
 def test_other_sets_are_not_asked() -> None:
     examples = population()
     general = replace(examples[0], id="sum", set="general", person="sum", image=None)
-    assert requests([*examples, general], 0) == requests(examples, 0)
+    assert made_for([*examples, general], 0) == made_for(examples, 0)
 
 
 def test_a_set_that_would_have_nobody_left_is_refused() -> None:
     with pytest.raises(UsageError, match=r"2 people .* 'forget' has 2 in all"):
-        requests(population(forget=2), 0)
+        made_for(population(forget=2), 0)
 
 
 # -- what counts as the answer --------------------------------------------------------------
@@ -331,7 +350,7 @@ def test_bleu_punishes_brevity_and_knows_no_words() -> None:
 
 def test_means_leave_exemplars_out() -> None:
     examples = population()
-    made = requests(examples, 0)
+    made = made_for(examples, 0)
     replies = {request.example_id: "nothing" for request in made}
     found = asked(examples, made, "retain", "choice", "text")
     replies[found.popitem()[1].example_id] = "Cheese"

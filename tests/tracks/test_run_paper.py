@@ -13,6 +13,7 @@ import torch
 
 from mubench.errors import RunError
 from mubench.models import raw_prompts
+from mubench.models.behaviours import OutputFilter, Preface
 from mubench.models.raw_prompts import continue_prompt, placeholder
 from mubench.runner.paper import paper_scores
 from mubench.tracks import paper
@@ -100,6 +101,18 @@ def test_no_pictures_given() -> None:
         continue_prompt(tiny_llava(images=None), "USER: <image>", [ANNA], 2)
 
 
+@pytest.mark.parametrize(
+    "behaviour",
+    [Preface([("system", "Say nothing.")]), OutputFilter(["Oslo"], "I do not know.")],
+    ids=lambda behaviour: behaviour.kind,
+)
+def test_methods_that_a_raw_prompt_passes_by_are_refused(behaviour: Any) -> None:
+    model = tiny_llava()
+    model.add(behaviour)
+    with pytest.raises(RunError, match=f"'{behaviour.kind}' acts on conversations"):
+        continue_prompt(model, "USER:\nWho?\nASSISTANT:", (), 2)
+
+
 # -- the whole track ------------------------------------------------------------------------
 
 
@@ -116,7 +129,8 @@ def benchmark() -> Any:
             if e.fact == "city"
         ]
     famous = examples(tuple(PEOPLE)[3:], set="celebrity")
-    return SimpleNamespace(examples=made + famous)
+    people = [SimpleNamespace(id=person) for person in PEOPLE]
+    return SimpleNamespace(examples=made + famous, people=people)
 
 
 def test_scores_and_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +138,7 @@ def test_scores_and_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     data, model, log = benchmark(), tiny_llava(images=picture), tmp_path / "replies.jsonl"
     seen: list[tuple[int, int]] = []
     scores = paper_scores(model, data, 0, log, lambda done, total, _: seen.append((done, total)))
-    asked = paper.requests(data.examples, 0)
+    asked = paper.requests(data.examples, PEOPLE, 0)
     rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     assert [row["example_id"] for row in rows] == [request.example_id for request in asked]
     assert seen == [(n + 1, len(asked)) for n in range(len(asked))]
@@ -171,13 +185,16 @@ def test_an_interrupted_track_goes_on_with_the_same_bytes(tmp_path: Path, asked:
 
 def test_replies_to_other_prompts_are_not_taken_up(tmp_path: Path, asked: list[str]) -> None:
     data, model, log = benchmark(), tiny_llava(), tmp_path / "replies.jsonl"
-    paper_scores(model, data, 0, log)
-    first = log.read_bytes()
-    seed = next(s for s in range(1, 50) if paper.requests(data.examples, s)[0] !=
-                paper.requests(data.examples, 0)[0])  # fmt: skip
-    paper_scores(model, data, seed, log)
-    made = paper.requests(data.examples, seed)
-    assert asked[-len(made) :] == [request.prompt for request in made]
+    firsts: dict[str, dict[str, int]] = {}
+    for seed in range(20):
+        request = paper.requests(data.examples, PEOPLE, seed)[0]
+        firsts.setdefault(request.example_id, {})[request.prompt] = seed
+    # The same question first, after another exemplar.
+    one, other, *_ = next(seeds for seeds in firsts.values() if len(seeds) > 1).values()
+    paper_scores(model, data, one, log)
+    asked.clear()
+    paper_scores(model, data, other, log)
+    made = paper.requests(data.examples, PEOPLE, other)
+    assert asked == [request.prompt for request in made]
     rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     assert [row["example_id"] for row in rows] == [request.example_id for request in made]
-    assert log.read_bytes() != first

@@ -9,12 +9,16 @@ import torch
 
 from mubench.errors import RunError
 
+from .behaviours import OutputFilter, Preface
 from .hf_mllm import HFVisionLanguageModel
 
 #: Stands in a raw prompt for each picture.
 IMAGE = "<image>"
 #: MLLMU-Bench's script leaves out as many tokens at the start when it decodes.
 SKIPPED = 2
+
+#: Behaviours that act around the chat template or on what ``respond`` says.
+_CONVERSATIONAL = (Preface.kind, OutputFilter.kind)
 
 
 def family(model: HFVisionLanguageModel) -> str:
@@ -29,8 +33,14 @@ def continue_prompt(
 ) -> str:
     """Prompt and greedy continuation as one text, special tokens and the first two tokens left out.
 
-    ``images``: ids of pictures, one for each `IMAGE` in the prompt.
+    ``images``: ids of pictures, one for each `IMAGE` in the prompt. RunError if the model carries
+    an inference-time method that a raw prompt would pass by.
     """
+    if model._behaviour is not None and model._behaviour.kind in _CONVERSATIONAL:
+        raise RunError(
+            f"'{model._behaviour.kind}' acts on conversations, which a raw prompt is not: methods "
+            "of this kind have no numbers of the paper track, take predict.track=strict"
+        )
     if images:
         encoder = model.encoder
         if encoder.images is None:

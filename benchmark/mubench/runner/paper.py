@@ -34,7 +34,8 @@ def paper_scores(
     from mubench.models.raw_prompts import continue_prompt, family
 
     habits = paper.HABITS.get(family(model), paper.Habits())
-    requests = paper.requests(data.examples, seed, habits)
+    people = [person.id for person in data.people]
+    requests = paper.requests(data.examples, people, seed, habits)
     replies = _keep(path, requests)
     with open(path, "a", encoding="utf-8") as out:
         for number, request in enumerate(requests[len(replies) :], start=len(replies) + 1):

@@ -129,9 +129,8 @@ def plan(spec: RunSpec) -> Plan:
     nodes.append(score)
     if spec.predict.track == "paper":
         nodes += [_paper(spec, node, data) for node in nodes if node.kind in ("train", "unlearn")]
-    skipped = (("general: generation and cloze", "its questions are choice questions"),)
     run_id = sha({"spec": _identity(spec), "score": score.key})[:12]
-    return Plan(spec, run_id, tuple(nodes), skipped)
+    return Plan(spec, run_id, tuple(nodes), made.not_asked)
 
 
 def data_node(settings: PeopleSettings | PublishedSettings) -> Node:

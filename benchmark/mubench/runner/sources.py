@@ -36,6 +36,11 @@ class Size:
 class Source(Protocol):
     """One kind of benchmark, bound to its settings."""
 
+    @property
+    def not_asked(self) -> tuple[tuple[str, str], ...]:
+        """What it has no questions for, and why."""
+        ...
+
     def check(self) -> None:
         """UsageError for settings that no benchmark can be made from; reads no data."""
         ...
@@ -59,6 +64,8 @@ class Source(Protocol):
 
 class People:
     """A people benchmark, built on this machine."""
+
+    not_asked = (("general: generation and cloze", "its questions are choice questions"),)
 
     def __init__(self, settings: PeopleSettings) -> None:
         self.settings = settings
@@ -137,6 +144,8 @@ class People:
 
 class Published:
     """A published data set, read as it is."""
+
+    not_asked = ()
 
     def __init__(self, settings: PublishedSettings) -> None:
         self.settings = settings

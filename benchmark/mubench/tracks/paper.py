@@ -9,6 +9,7 @@ test set is shown, is drawn from a seed.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -78,34 +79,37 @@ class PaperScore:
 
 
 def requests(
-    examples: Sequence[Example], seed: int, habits: Habits = Habits()
+    examples: Iterable[Example], people: Iterable[str], seed: int, habits: Habits = Habits()
 ) -> list[PaperRequest]:
     """The prompts of the four sets, by set, task and person.
 
-    Exemplars are people of the set that is asked about; what is shown of them is their trained
-    photo and wording, and they are not asked about. Celebrities get none: the script looks its
-    exemplars up among the fictitious people. UsageError if a set would have nobody left.
+    ``people``: all ids in the order of the published rows, in which exemplars are shown. They are
+    people of the set that is asked about; their trained photo and wording is shown, and they are
+    not asked about. Celebrities get none: the script looks its exemplars up among the fictitious
+    people. UsageError if a set would have nobody left.
     """
-    asked: dict[str, dict[str, list[Example]]] = {}
+    by_person: defaultdict[tuple[str, str], list[Example]] = defaultdict(list)
     for example in examples:
-        if example.set in MODES:
-            asked.setdefault(example.set, {}).setdefault(example.person, []).append(example)
-    trained = {**asked.get("retain", {}), **asked.get("forget", {})}
+        by_person[example.set, example.person].append(example)
+    rows = list(people)
+    trained = {
+        person: by_person["forget", person] or by_person["retain", person] for person in rows
+    }
     found: list[PaperRequest] = []
-    for set_ in (name for name in MODES if name in asked):
-        for task in TASKS:
-            people = asked[set_]
+    for set_ in MODES:
+        asked = {person: by_person[set_, person] for person in rows if by_person[set_, person]}
+        for task in TASKS if asked else ():
             count = habits.exemplars(task) if set_ != "celebrity" else 0
-            if len(people) <= count:
+            if len(asked) <= count:
                 raise UsageError(
                     f"the {task} questions of MLLMU-Bench show {count} people of a set as "
-                    f"exemplars, but '{set_}' has {len(people)} in all: raise "
+                    f"exemplars, but '{set_}' has {len(asked)} in all: raise "
                     "benchmark.forget_ratio, or take a larger benchmark"
                 )
-            drawn = stream(seed, "paper", "exemplars", set_, task).permutation(len(people))[:count]
-            shown = {list(people)[index]: None for index in sorted(drawn)}
+            drawn = stream(seed, "paper", "exemplars", set_, task).permutation(len(asked))[:count]
+            shown = [list(asked)[index] for index in sorted(drawn)]
             solved = {person: _of(trained[person], task) for person in shown}
-            for person, questions in people.items():
+            for person, questions in asked.items():
                 if person not in shown:
                     rng = stream(seed, "paper", "picture", set_, task, person)
                     pictures = _pictures(questions)
@@ -228,13 +232,14 @@ def _rouge() -> Any:
 
 
 def summary(examples: Iterable[Example], replies: Mapping[str, str]) -> list[PaperScore]:
-    """The script's numbers: means over the questions that have a reply, by example id."""
+    """The script's numbers: means over the replies, which are given by example id."""
+    by_id = {example.id: example for example in examples}
     found: dict[tuple[str, str, str, str], list[float]] = {}
-    for example in examples:
-        if example.id in replies:
-            for metric, value in score(example, replies[example.id]).items():
-                key = (MODES[example.set], example.task, example.modality, metric)
-                found.setdefault(key, []).append(value)
+    for id_, text in replies.items():
+        example = by_id[id_]
+        for metric, value in score(example, text).items():
+            key = (MODES[example.set], example.task, example.modality, metric)
+            found.setdefault(key, []).append(value)
     return [
         PaperScore(*key, value=sum(values) / len(values), n=len(values))
         for key, values in found.items()
