@@ -102,12 +102,17 @@ def responses(model):
     return found
 
 
-def unlearned(name, family, folder, scope="lora"):
+def scope_of(name):
+    """LoRA, unless the method cannot do with it."""
+    return CLASSES[name].Config().scope if is_gradient(name) else None
+
+
+def unlearned(name, family, folder, scope=None):
     """As the runner does it: seed torch, unlearn, save what changed."""
     torch.manual_seed(SEED)
     model = target(family)
     context = Context(seed=SEED)
-    CLASSES[name](CLASSES[name].Config(**settings(name, scope))).unlearn(
+    CLASSES[name](CLASSES[name].Config(**settings(name, scope or scope_of(name)))).unlearn(
         model, UnlearnData(FORGET, RETAIN, REFUSALS), context
     )
     return SimpleNamespace(
@@ -141,7 +146,10 @@ def test_the_log_is_finite_and_can_be_stored(name, family):
     assert log
     json.dumps(log, allow_nan=False)
     if is_gradient(name):
-        assert len(log["losses"]) == 4 * loops.steps_per_epoch(FORGET, 4)
+        modality = CLASSES[name].Config().modality
+        asked = FORGET if modality == "both" else of_modality(FORGET, modality)
+        steps = [step for step in log["losses"] if "forget" in step]
+        assert len(steps) == 4 * loops.steps_per_epoch(asked, 4)
         assert all(math.isfinite(value) for step in log["losses"] for value in step.values())
         assert log["trained"]
 
@@ -172,7 +180,7 @@ def test_a_reloaded_delta_answers_identically(name, family):
         assert one.lengths == other.lengths
         assert one.logprobs == pytest.approx(other.logprobs, rel=1e-4, abs=1e-3)
     assert wanted != responses(untouched)
-    assert done.kind == ("lora" if is_gradient(name) else "neurons")
+    assert done.kind == (scope_of(name) or "neurons")
 
 
 @every
@@ -202,6 +210,14 @@ def test_nothing_outside_the_scope_changes(name, family):
         if ".lora_" not in key
     }
     assert set(after) == set(before)
+    if scope_of(name) == "full":
+        changed = {key for key, value in before.items() if not after[key].equal(value)}
+        trained = set(done.log["trained"])
+        names = dict(done.model.model.named_parameters(remove_duplicate=False))
+        opened = {names[key].data_ptr() for key in trained}  # tied weights have two names
+        assert trained and all(names[key].data_ptr() in opened for key in changed)
+        assert not any(re.fullmatch(done.model.layout.vision, key) for key in changed)
+        return
     if is_gradient(name):
         layout = done.model.layout
         assert all(re.fullmatch(layout.lora, module) for module in done.log["trained"])

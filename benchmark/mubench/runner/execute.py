@@ -90,6 +90,8 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
                 spec, method, data, deltas["target"][0], path, report
             ),
         )
+        if "scope" in (detail := results[-1][1].detail):
+            console.print(f"unlearn method: trained {detail['scope']}", highlight=False)
         deltas["method"] = [*deltas["target"], changed]
         answer("method")
     scored = get(

@@ -26,6 +26,11 @@ CODE: Mapping[str, tuple[str, ...]] = {
     "predict": ("mubench.models", "mubench.runner.stages"),
     "score": ("mubench.metrics", "mubench.stats", "mubench.runner.stages"),
 }
+#: What methods share, beside the modules of their classes.
+METHOD_CODE = tuple(
+    f"mubench.methods.{name}"
+    for name in ("base", "activations", "alternates", "budget", "loops", "masks", "tokens")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +176,8 @@ def _method_code(spec: RunSpec) -> str:
     module = spec.method.target.rpartition(":")[0]
     if module.endswith(".py"):
         return file_sha(Path(module))
-    return code_sha(module, "mubench.methods.base", "mubench.methods.activations")
+    own = {kind.__module__ for kind in method_class(spec).__mro__ if kind.__module__ != "builtins"}
+    return code_sha(*sorted(own), *METHOD_CODE)
 
 
 def _identity(spec: RunSpec) -> dict[str, Any]:

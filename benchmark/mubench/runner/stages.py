@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -85,13 +86,29 @@ def unlearn(
     before = model.fingerprint()
     context = Context(seed=spec.seed, report=report)
     given = UnlearnData(data.train("forget"), data.train("retain"), REFUSALS)
-    method(method.Config(**spec.method.config)).unlearn(model, given, context)
+    try:
+        method(method.Config(**spec.method.config)).unlearn(model, given, context)
+    except RunError as error:
+        raise RunError(_keep_last_good(model, context.log, folder, str(error))) from error
     kind = model.save_delta(folder)
     after = load_model(spec.model, data.image, [target, folder]).fingerprint()
     (folder / "log.json").write_text(json.dumps(context.log), encoding="utf-8")
     if after == before:
         raise RunError(f"{spec.method.name} changed nothing in the model")
-    return {"delta": kind, "fingerprint_before": before, "fingerprint_after": after}
+    details = {"delta": kind, "fingerprint_before": before, "fingerprint_after": after}
+    return details | {key: context.log[key] for key in ("scope", "stopped") if key in context.log}
+
+
+def _keep_last_good(model: Any, log: dict[str, Any], folder: Path, failure: str) -> str:
+    """Keep what a failed method had reached beside its stage; returns the failure and where."""
+    kept = folder.with_name(f"{folder.name.removesuffix('.partial')}.failed")
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
+    if model.save_delta(kept) == "none":
+        shutil.rmtree(kept)
+        return failure
+    (kept / "log.json").write_text(json.dumps({**log, "failed": failure}), encoding="utf-8")
+    return f"{failure}; the last good state is kept in {kept}"
 
 
 def predict(
