@@ -261,3 +261,26 @@ def test_full_scope_changes_the_language_model_and_comes_back(name, tmp_path):
     fresh.load_delta(tmp_path)
     assert fresh.fingerprint() == done.model.fingerprint()
     assert responses(fresh) == responses(done.model)
+
+
+@pytest.mark.parametrize("name", [name for name in CHANGING if is_gradient(name)])
+def test_any_gradient_method_takes_a_mask(name):
+    """Weights the mask leaves out end bit for bit as they were; enough of the others move."""
+    torch.manual_seed(SEED)
+    model = target("llava")
+    before = target_weights("llava")
+    config = settings(name, "full") | {"mask": "wagle", "mask_density": 0.3, "epochs": 1}
+    if "mask" in CLASSES[name].Config.model_fields and CLASSES[name].Config().mask:
+        config["mask"] = CLASSES[name].Config().mask
+    context = Context(seed=SEED)
+    method = CLASSES[name](CLASSES[name].Config(**config))
+    method.unlearn(model, UnlearnData(FORGET, RETAIN, REFUSALS), context)
+    told = context.log["mask"]
+    assert told["bits_per_weight"] <= 1
+    if name == "mmunlearner":  # by its ratio, and held on forget steps alone
+        assert 0 < told["density"] < 1
+        return
+    assert told["density"] == pytest.approx(0.3, abs=1e-4)
+    named = dict(model.model.named_parameters())
+    moved = sum(int((named[key] != before[key]).sum()) for key in context.log["trained"])
+    assert 0.1 * told["weights"] < moved <= 0.3 * told["weights"] + 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from mubench.types import MethodInfo
 
 from .grad_diff import GradientDifference
@@ -23,11 +25,12 @@ class MMUnlearner(GradientDifference):
         formula="forget: -gamma nll(D_f with picture) on weights with F_forget >= F_preserve; "
         "retain: alpha nll(D_r) on all; F = mean over batches of the squared gradient",
         kind="gradient",
-        notes="The released mask is a silent no-op under LoRA and leaks through AdamW's momentum; "
-        "here masked weights are held exactly. Full weights.",
+        notes="lr 1e-5 as released, whose mask does nothing under LoRA and leaks through AdamW's "
+        "momentum; here masked weights are held exactly. Full weights.",
     )
 
     class Config(GradientDifference.Config):
         scope: Literal["lora", "full"] = "full"
+        lr: float = Field(default=1e-5, gt=0)
         modality: Literal["both", "image_text", "text"] = "image_text"
         mask: Literal["mmunlearner"] = "mmunlearner"

@@ -21,12 +21,13 @@ class SalUn(GradientMethod):
         paper="arXiv:2310.12508",
         formula="L = nll(wrong answer | x_f) + alpha nll(D_r) on the top half of |g_f|, rest held",
         kind="gradient",
-        notes="Density 0.5: the median of |g_f| as threshold. Full weights.",
+        notes="Density 0.5: the median of |g_f| as threshold. lr 1e-5 is mubench's. Full weights.",
     )
 
     class Config(GradientConfig):
         alpha: float = Field(default=1.0, ge=0)
         scope: Literal["lora", "full"] = "full"
+        lr: float = Field(default=1e-5, gt=0)
         mask: Literal["salun"] = "salun"
 
     def prepare(self, model, data, context):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from mubench.types import MethodInfo
 
 from .npo import NPO
@@ -18,10 +20,11 @@ class WAGLE(NPO):
         paper="arXiv:2410.17509",
         formula="NPO on the top share of S = |(theta - g_r / gamma_H) g_f|, other weights held",
         kind="gradient",
-        notes="Density 0.95 and gamma_H 1e-6 (mask_gamma): released TOFU settings for NPO. "
+        notes="lr 1e-5, density 0.95, gamma_H 1e-6 (mask_gamma): released for NPO on TOFU. "
         "Gradients are summed over examples, whatever the batch size. Full weights.",
     )
 
     class Config(NPO.Config):
         scope: Literal["lora", "full"] = "full"
+        lr: float = Field(default=1e-5, gt=0)
         mask: Literal["wagle"] = "wagle"
