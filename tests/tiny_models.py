@@ -1,4 +1,4 @@
-"""Random models of three families, small enough for unit tests, and questions to ask them.
+"""Random models of four families, small enough for unit tests, and questions to ask them.
 
 Everything is made in memory: real ``transformers`` models and processors, no files, no network.
 """
@@ -294,4 +294,70 @@ def tiny_idefics3(seed: int = 0) -> HFVisionLanguageModel:
     return HFVisionLanguageModel(model, processor, picture)
 
 
-FAMILIES = {"llava": tiny_llava, "qwen2_5_vl": tiny_qwen, "idefics3": tiny_idefics3}
+def tiny_smolvlm(seed: int = 0) -> HFVisionLanguageModel:
+    """SmolVLM. Pictures are split: every one becomes several tiles with tokens between them."""
+    from transformers import (
+        SmolVLMConfig,
+        SmolVLMForConditionalGeneration,
+        SmolVLMImageProcessor,
+        SmolVLMProcessor,
+        SmolVLMVideoProcessor,
+    )
+
+    rows = tuple(f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2))
+    special = (
+        "<end_of_utterance>",
+        "<|begin|>",
+        "<image>",
+        "<fake_token_around_image>",
+        "<global-img>",
+        *rows,
+    )
+    tokenizer = _fast_tokenizer(special, "<end_of_utterance>", "<|begin|>")
+    processor = SmolVLMProcessor(
+        image_processor=SmolVLMImageProcessor(
+            size={"longest_edge": 48}, max_image_size={"longest_edge": 24}, do_image_splitting=True
+        ),
+        tokenizer=tokenizer,
+        video_processor=SmolVLMVideoProcessor(),
+        image_seq_len=4,
+        chat_template=_IDEFICS_TEMPLATE,
+    )
+    ids = {
+        "bos_token_id": tokenizer.convert_tokens_to_ids("<|begin|>"),
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    config = SmolVLMConfig(
+        text_config={
+            "model_type": "llama",
+            "vocab_size": 400,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            **ids,
+        },
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 24,
+            "patch_size": 6,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = _seeded(lambda: SmolVLMForConditionalGeneration(config), seed)
+    return HFVisionLanguageModel(model, processor, picture)
+
+
+FAMILIES = {
+    "llava": tiny_llava,
+    "qwen2_5_vl": tiny_qwen,
+    "idefics3": tiny_idefics3,
+    "smolvlm": tiny_smolvlm,
+}

@@ -117,3 +117,28 @@ def test_resolving_twice_does_not_use_up_the_preset() -> None:
 def test_a_spec_survives_its_own_json() -> None:
     spec = resolve("manu", "llava-tiny")
     assert RunSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_groups_of_settings_are_set_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("method: {budget: {steps: 9, minutes: 2}}\n", encoding="utf-8")
+    sets = ["method.budget.steps=5", "method.budget.peak_gb=1.5"]
+    spec = resolve("npo", "llava-tiny", file=path, sets=sets)
+    assert spec.method.config["budget"] == {"steps": 5, "minutes": 2, "peak_gb": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("method.budget.step=5", "unknown key 'method.budget.step': .*'method.budget.steps'"),
+        ("method.budget.steps=0", r"method.budget.steps=0: input should be greater than 0"),
+        ("method.budget=3", "method.budget=3: "),
+        ("method.mask=wagel", "method.mask='wagel': input should be 'wagle'"),
+        ("method.mask=wagle", r"^method: mask=wagle gates .*: add --set method.scope=full$"),
+        ("method..steps=3", r"write section.key=value"),
+    ],
+)
+def test_groups_and_masks_are_checked_in_one_line(item: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        resolve("npo", "llava-tiny", sets=[item])
+    assert "\n" not in str(raised.value)

@@ -58,9 +58,18 @@ SHALLOW = {
 }
 
 
+def is_gradient(name):
+    return issubclass(CLASSES[name], GradientMethod)
+
+
+def left(name):
+    """The kind of delta a method saves."""
+    return scope_of(name) if kind(name) == "gradient" else LEFT[kind(name)]
+
+
 def settings(name, scope):
     common = {"alpha": 0.05, "batch_size": 4} if kind(name) == "pruning" else {}
-    if issubclass(CLASSES[name], GradientMethod):
+    if is_gradient(name):
         common = {"lr": 1e-2, "epochs": 4, "batch_size": 4, "lora_r": 4, "lora_alpha": 8}
         common["scope"] = scope
     return common | SHALLOW.get(name, {})
@@ -113,12 +122,17 @@ def responses(model):
     return found
 
 
-def unlearned(name, family, folder, scope="lora"):
+def scope_of(name):
+    """LoRA, unless the method cannot do with it."""
+    return CLASSES[name].Config().scope if is_gradient(name) else None
+
+
+def unlearned(name, family, folder, scope=None):
     """As the runner does it: seed torch, unlearn, save what changed."""
     torch.manual_seed(SEED)
     model = target(family)
     context = Context(seed=SEED)
-    CLASSES[name](CLASSES[name].Config(**settings(name, scope))).unlearn(
+    CLASSES[name](CLASSES[name].Config(**settings(name, scope or scope_of(name)))).unlearn(
         model, UnlearnData(FORGET, RETAIN, REFUSALS), context
     )
     return SimpleNamespace(
@@ -152,7 +166,12 @@ def test_the_log_is_finite_and_can_be_stored(name, family):
     assert log
     json.dumps(log, allow_nan=False)
     if kind(name) in ("gradient", "two-stage"):
-        assert len(log["losses"]) == 4 * loops.steps_per_epoch(FORGET, 4)
+        modality = CLASSES[name].Config().modality
+        asked = FORGET if modality == "both" else of_modality(FORGET, modality)
+        steps = log["losses"]
+        if kind(name) == "gradient":  # some have steps on retain alone
+            steps = [step for step in steps if "forget" in step]
+        assert len(steps) == 4 * loops.steps_per_epoch(asked, 4)
         assert all(math.isfinite(value) for step in log["losses"] for value in step.values())
         assert log["trained"]
 
@@ -186,7 +205,7 @@ def test_a_reloaded_delta_answers_identically(name, family):
         assert one.logprobs == pytest.approx(other.logprobs, rel=1e-4, abs=1e-3)
     assert wanted != responses(untouched)
     assert fresh.fingerprint() != untouched.fingerprint()
-    assert done.kind == LEFT[kind(name)]
+    assert done.kind == left(name)
 
 
 @every
@@ -216,7 +235,15 @@ def test_nothing_outside_the_scope_changes(name, family):
         if ".lora_" not in key
     }
     assert set(after) == set(before)
-    if LEFT[kind(name)] == "lora":
+    if scope_of(name) == "full":
+        changed = {key for key, value in before.items() if not after[key].equal(value)}
+        trained = set(done.log["trained"])
+        names = dict(done.model.model.named_parameters(remove_duplicate=False))
+        opened = {names[key].data_ptr() for key in trained}  # tied weights have two names
+        assert trained and all(names[key].data_ptr() in opened for key in changed)
+        assert not any(re.fullmatch(done.model.layout.vision, key) for key in changed)
+        return
+    if left(name) == "lora":
         layout = done.model.layout
         assert all(re.fullmatch(layout.lora, module) for module in done.log["trained"])
         moved = [
@@ -225,7 +252,7 @@ def test_nothing_outside_the_scope_changes(name, family):
             if ".lora_B." in key and value.any()
         ]
         assert len(moved) == len(done.log["trained"])
-    elif LEFT[kind(name)] == "rows":
+    elif left(name) == "rows":
         saved = load_file(done.folder / "rows.safetensors")
         inside = {up for block in done.model.neurons() for up in block.up}
         assert {key.rpartition(".")[0] for key in saved} <= inside
@@ -234,7 +261,7 @@ def test_nothing_outside_the_scope_changes(name, family):
             before[key] = before[key].clone()
             before[key][rows] = saved[key]
         assert sum(len(value) for key, value in saved.items() if key.endswith(".index")) > 4
-    elif LEFT[kind(name)] == "neurons":
+    elif left(name) == "neurons":
         zeroed = json.loads((done.folder / "neurons.json").read_text(encoding="utf-8"))
         inside = [part for block in done.model.neurons() for part in (*block.up, block.down)]
         assert {*zeroed["rows"], *zeroed["columns"]} <= set(inside)
@@ -268,3 +295,26 @@ def test_full_scope_changes_the_language_model_and_comes_back(name, tmp_path):
     fresh.load_delta(tmp_path)
     assert fresh.fingerprint() == done.model.fingerprint()
     assert responses(fresh) == responses(done.model)
+
+
+@pytest.mark.parametrize("name", [name for name in CHANGING if kind(name) == "gradient"])
+def test_any_gradient_method_takes_a_mask(name):
+    """Weights the mask leaves out end bit for bit as they were; enough of the others move."""
+    torch.manual_seed(SEED)
+    model = target("llava")
+    before = target_weights("llava")
+    config = settings(name, "full") | {"mask": "wagle", "mask_density": 0.3, "epochs": 1}
+    if "mask" in CLASSES[name].Config.model_fields and CLASSES[name].Config().mask:
+        config["mask"] = CLASSES[name].Config().mask
+    context = Context(seed=SEED)
+    method = CLASSES[name](CLASSES[name].Config(**config))
+    method.unlearn(model, UnlearnData(FORGET, RETAIN, REFUSALS), context)
+    told = context.log["mask"]
+    assert told["bits_per_weight"] <= 1
+    if name == "mmunlearner":  # by its ratio, and held on forget steps alone
+        assert 0 < told["density"] < 1
+        return
+    assert told["density"] == pytest.approx(0.3, abs=1e-4)
+    named = dict(model.model.named_parameters())
+    moved = sum(int((named[key] != before[key]).sum()) for key in context.log["trained"])
+    assert 0.1 * told["weights"] < moved <= 0.3 * told["weights"] + 1

@@ -1,8 +1,4 @@
-"""Every loss and its gradient against the closed form, worked out beside it.
-
-With p = softmax(z) at an answer position and y the one-hot answer token:
-d log p(token) / dz = y - p. A mean over N tokens (nll) or B sequences divides by N or B.
-"""
+"""Every loss and its gradient against the closed form, worked out beside it (see by_hand.py)."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from methods.by_hand import loss_and_gradient, made, nll_by_hand, positions, softmax, table
 from methods.toy import FORGET, LENGTH, QUESTIONS, RETAIN, WORDS, Toy, example, forget, retain
 from mubench.errors import RunError
 from mubench.methods import loops
@@ -23,48 +20,6 @@ from mubench.methods.kl_min import KLMinimisation
 from mubench.methods.npo import NPO
 
 LOSSES = (GradientAscent, GradientDifference, KLMinimisation, NPO, IDK)
-
-
-def table(model):
-    return model.model.logits.detach().numpy().copy()
-
-
-def softmax(z):
-    e = np.exp(z - z.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def positions(answers):
-    """(question row, place, token) of every answer token."""
-    return [
-        (QUESTIONS.index(question), place, int(word))
-        for question, answer in answers.items()
-        for place, word in enumerate(answer)
-    ]
-
-
-def nll_by_hand(z, answers):
-    """Mean over all answer tokens of -log p, and its gradient."""
-    p, gradient, total = softmax(z), np.zeros_like(z), 0.0
-    where = positions(answers)
-    for row, place, word in where:
-        total -= math.log(p[row, place, word])
-        gradient[row, place] += p[row, place]
-        gradient[row, place, word] -= 1
-    return total / len(where), gradient / len(where)
-
-
-def loss_and_gradient(method, model, answers=None):
-    """The method's terms on all forget and all retain questions, and d(sum)/d(logits)."""
-    model.model.logits.grad = None
-    terms = method.terms(model, model.encode(forget(), answers), model.encode(retain()))
-    torch.stack(list(terms.values())).sum().backward()
-    found = {name: term.item() for name, term in terms.items()}
-    return found, model.model.logits.grad.numpy()
-
-
-def made(cls, **settings):
-    return cls(cls.Config(**settings))
 
 
 def test_gradient_ascent():

@@ -204,7 +204,7 @@ def test_a_sweep_over_the_scale_trains_once(quick: Quick, tmp_path):
 
 def test_an_inference_time_method_changes_the_fingerprint_and_no_weight(quick: Quick, tmp_path):
     spec = resolve("guard", "llava-tiny", sets=QUICK)
-    data = BenchmarkData(quick.stage("data"))
+    data = BenchmarkData(quick.stage("data"), 0.25)
     target = quick.stage("train", "target")
     detail = stages.unlearn(spec, Guard, data, target, tmp_path, lambda *_: None)
     assert detail["delta"] == "behaviour"

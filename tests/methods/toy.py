@@ -94,6 +94,15 @@ class Toy:
         chosen = found.gather(1, batch.labels[batch.labels != -100][:, None]).squeeze(1)
         return torch.zeros(len(batch.labels), dtype=chosen.dtype).index_add(0, row, chosen)
 
+    def hidden(self, batch, layer):
+        """The logits themselves: a state of width 5 under an identity for a head."""
+        row, column = (batch.labels != -100).nonzero(as_tuple=True)
+        self.hidden_asked = layer
+        return self.model(batch.inputs["rows"])[row, column]
+
+    def depth(self):
+        return 12
+
     def nll(self, batch):
         self.calls += 1
         loss = -self.logp(batch).sum() / (batch.labels != -100).sum()
@@ -101,9 +110,12 @@ class Toy:
             return loss * float("nan")
         return loss
 
-    def train_scope(self, scope, **options):
-        self.scope, self.options = scope, options
+    def train_scope(self, scope, *, layers=None, **options):
+        self.scope, self.layers, self.options = scope, layers, options
         return list(self.model.parameters())
+
+    def trained_pattern(self):
+        return "logits"
 
     def trained_modules(self):
         return ["logits"]

@@ -23,6 +23,5 @@ class BoundedAscent(GradientMethod):
         floor: float = Field(default=20.0, gt=0)
         alpha: float = Field(default=1.0, ge=0)
 
-    def terms(self, model, forget, retain):
-        unlikely = (-model.logp(forget)).clamp(max=self.config.floor)
-        return {"forget": -unlikely.mean(), "retain": self.config.alpha * model.nll(retain)}
+    def forget_loss(self, model, batch):
+        return -(-model.logp(batch)).clamp(max=self.config.floor).mean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -256,3 +257,36 @@ def test_a_picture_that_is_no_image_fails_the_stage_that_needs_it(
             lambda *_: None,
         )
     assert str(path) in str(raised.value)
+
+
+def test_a_method_that_breaks_leaves_its_last_good_state_and_its_log(
+    quick: Quick, tmp_path: Path
+) -> None:
+    """A step so large that the next loss is not finite."""
+    with pytest.raises(RunError, match=r"not finite at step \d+ of .* is kept in (.*)") as raised:
+        quick_run(
+            tmp_path,
+            "ga",
+            "method.scope=full",
+            "method.lr=1e36",
+            "method.warmup=0",
+            "method.weight_decay=0",
+            cache=quick.store.root,
+        )
+    kept = Path(str(raised.value).partition(" is kept in ")[2])
+    log = json.loads((kept / "log.json").read_text("utf-8"))
+    assert log["failed"] in str(raised.value)
+    assert all(math.isfinite(step["forget"]) for step in log["losses"])
+    assert json.loads((kept / "delta.json").read_text("utf-8"))["kind"] == "full"
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("*ga*"))
+    assert Store(quick.store.root).clear("unlearn", kept.name) == 1
+
+
+def test_a_spent_budget_and_the_trained_pattern_are_in_the_record(
+    quick: Quick, tmp_path: Path
+) -> None:
+    run = quick_run(tmp_path, "npo", "method.budget.steps=2", cache=quick.store.root)
+    (stage,) = [stage for stage in run.record.stages if stage.kind == "unlearn"]
+    assert stage.detail["stopped"].startswith("budget.steps=2 spent after 2 steps")
+    assert r"language_model\.layers" in stage.detail["scope"]
+    assert f"trained {stage.detail['scope']}" in run.log

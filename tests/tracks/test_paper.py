@@ -203,7 +203,8 @@ def test_test_set_shows_the_trained_form_of_its_exemplars() -> None:
 def test_every_set_and_task_draws_its_own_exemplars_and_pictures() -> None:
     examples = population(forget=12)
     by_id = {example.id: example for example in examples}
-    drawn, pictures = set(), set()
+    drawn: dict[tuple[str, str], list[list[str]]] = {}
+    pictures = set()
     for seed in range(8):
         made = made_for(examples, seed)
         assert made == made_for(examples, seed)
@@ -212,9 +213,14 @@ def test_every_set_and_task_draws_its_own_exemplars_and_pictures() -> None:
                 found = asked(examples, made, set_, task, "text")
                 other = asked(examples, made, set_, task, "image_text")
                 assert exemplars(examples, found, set_) == exemplars(examples, other, set_)
-                drawn.add(tuple(exemplars(examples, found, set_)))
+                drawn.setdefault((set_, task), []).append(exemplars(examples, found, set_))
         pictures |= {r.images[-1] for r in made if by_id[r.example_id].set == "test" and r.images}
-    assert len(drawn) > 8
+    for task in ("choice", "cloze"):
+        assert drawn["forget", task] != drawn["test", task]
+    for set_ in ("forget", "test"):
+        both = zip(drawn[set_, "choice"], drawn[set_, "cloze"], strict=True)
+        assert any(one not in two for (one,), two in both)
+    assert len(set(map(tuple, drawn["forget", "choice"]))) > 3
     assert pictures == {f"F{n}/view-{view}" for n in range(12) for view in (4, 5, 6)}
 
 

@@ -188,9 +188,12 @@ def show(
             model: preset.get("methods", {}).get(name, {})
             for model, preset in presets("models").items()
         }
-        for key, field in made.Config.model_fields.items():
+        for key, default in made.Config().model_dump().items():
             own = [f"{model}: {of[key]}" for model, of in overrides.items() if key in of]
-            lines.append(f"  {key} = {field.default}{'  (' + ', '.join(own) + ')' if own else ''}")
+            group = default if isinstance(default, dict) else None
+            names = {f"{key}.{part}": value for part, value in (group or {}).items()}
+            for name, value in (names or {key: default}).items():
+                lines.append(f"  {name} = {value}{'  (' + ', '.join(own) + ')' if own else ''}")
     elif name in presets("models") or name in presets("benchmarks"):
         kind = "models" if name in presets("models") else "benchmarks"
         lines += [f"{name} ({kind.removesuffix('s')})", ""]

@@ -70,15 +70,18 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def parse_sets(items: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """``section.key=value`` items; values are read as YAML scalars."""
+    """``section.key=value`` items (or ``section.group.key``); values are read as YAML scalars."""
     sections: dict[str, dict[str, Any]] = {}
     for item in items:
         path, equals, value = item.partition("=")
-        section, dot, key = path.partition(".")
-        if not equals or not dot or not key:
+        section, *keys = path.split(".")
+        if not equals or not keys or not all(keys):
             raise UsageError(f"--set {item}: write section.key=value, e.g. --set method.lr=1e-4")
         try:
-            sections.setdefault(section, {})[key] = _scalar(value)
+            found: Any = _scalar(value)
+            for key in reversed(keys):
+                found = {key: found}
+            sections[section] = merged(sections.get(section, {}), found)
         except yaml.YAMLError as error:
             raise UsageError(f"--set {item}: the value is not readable") from error
     return sections
@@ -151,20 +154,41 @@ def _layers(file: Path | None, sets: Iterable[str]) -> list[dict[str, Any]]:
     return layers
 
 
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` over ``below``, group by group."""
+    both = {
+        key: merged(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+    }
+    return {**below, **above, **both}
+
+
 def _validated(
     section: str, schema: type[BaseModel], base: dict[str, Any], layers: list[dict[str, Any]]
 ) -> Any:
-    merged = dict(base)
+    values = dict(base)
     for layer in layers:
-        merged |= layer.get(section, {})
-    for key in merged:
+        values = merged(values, layer.get(section, {}))
+    _check_keys(section, schema, values)
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # about several keys together: the message names them
+            raise UsageError(f"{section}: {message}") from error
+        where = ".".join(str(part) for part in (section, *first["loc"]))
+        raise UsageError(f"{where}={first['input']!r}: {message.lower()}") from error
+
+
+def _check_keys(section: str, schema: type[BaseModel], values: Mapping[str, Any]) -> None:
+    """UsageError for a key that is not there, however deep, with the closest one."""
+    for key, value in values.items():
         if key not in schema.model_fields:
             raise unknown(
                 "key", f"{section}.{key}", [f"{section}.{name}" for name in schema.model_fields]
             )
-    try:
-        return schema.model_validate(merged)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in (section, *first["loc"]))
-        raise UsageError(f"{where}={first['input']!r}: {first['msg'].lower()}") from error
+        kind = schema.model_fields[key].annotation
+        if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            _check_keys(f"{section}.{key}", kind, value)

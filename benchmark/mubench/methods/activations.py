@@ -70,3 +70,29 @@ def passes(model: TrainableModel, examples: Sequence[Example], batch_size: int) 
             batch = model.encode(examples[start : start + batch_size])
             model.logp(batch)
             yield batch
+
+
+def random_vector(
+    model: TrainableModel, examples: Sequence[Example], layer: int, rng: np.random.Generator
+) -> Tensor:
+    """[d] in a random direction of [0, 1)^d, as long as the layer's output is on average.
+
+    The average is over the answer positions of up to 64 examples.
+    """
+    import torch
+
+    lengths = []
+    with torch.no_grad():
+        for example in subsample(examples, 64, rng):
+            hidden = model.hidden(model.encode([example]), layer)
+            lengths.append(hidden.norm(dim=1).mean())
+    direction = hidden.new_tensor(rng.random(hidden.shape[1]))
+    return direction / direction.norm() * torch.stack(lengths).mean()
+
+
+def target_hidden(model: TrainableModel, batch: Batch, layer: int) -> Tensor:
+    """The layer's output at answer positions before unlearning."""
+    import torch
+
+    with model.reference() as target, torch.no_grad():
+        return target.hidden(batch, layer)

@@ -7,11 +7,12 @@ answer at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mubench.config.schema import Settings, Training
 from mubench.errors import RunError
@@ -58,8 +59,28 @@ class Method(Protocol):
         ...
 
 
+Order = Literal["joint", "sequential", "alternating"]
+
+
+class Budget(Settings):
+    """Training stops cleanly once one of these is spent; None: no limit."""
+
+    steps: int | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)  # since the method began
+    peak_gb: float | None = Field(default=None, gt=0)  # of the GPU, else of the process
+
+
 class GradientConfig(Training):
-    """Shared by all gradient methods. ``batch_size`` is what one micro-batch sees of forget."""
+    """Shared by all gradient methods. ``batch_size`` is what one micro-batch sees of forget.
+
+    ``order`` says what a step sees. joint: a forget and a retain batch. sequential: an epoch of
+    forget, then an epoch of retain, as in MLLMU-Bench's released code. alternating: after each
+    forget step as many retain steps as the retain set is larger, as in MMUnlearner. Not given: the
+    method's own, and alternating where a mask holds on forget steps only.
+
+    ``mask`` lets only some weights change (methods/masks). It gates the base weights, so it needs
+    ``scope=full``.
+    """
 
     scope: Literal["lora", "full"] = "lora"
     lora_r: int = Field(default=16, gt=0)
@@ -69,27 +90,65 @@ class GradientConfig(Training):
     batch_size: int = Field(default=16, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     modality: Literal["both", "image_text", "text"] = "both"
+    order: Order | None = None
+    mask: Literal["wagle", "salun", "mmunlearner", "random", "magnitude"] | None = None
+    mask_density: float | None = Field(default=None, gt=0, le=1)  # None: the mask's own
+    mask_gamma: float = Field(default=1e-6, gt=0)  # gamma_H of WAGLE
+    mask_threshold: Literal["global", "block"] = "global"
+    budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def _mask_needs_full_scope(self) -> GradientConfig:
+        if self.mask and self.scope != "full":
+            raise ValueError(
+                f"mask={self.mask} gates the base weights, which LoRA does not train: "
+                "add --set method.scope=full"
+            )
+        return self
 
 
 class GradientMethod:
-    """A loss on forget and retain batches, minimised by the one loop.
+    """A loss on forget batches and one on retain batches, minimised by the one loop.
 
-    Subclasses give ``terms``. Each step pairs a forget batch with as many random retain examples
-    of the same modality (open-unlearning's anchoring on forget).
+    Subclasses give ``forget_loss``, and ``retain_loss`` where it is not the cross-entropy. A joint
+    step pairs a forget batch with as many random retain examples of the same modality
+    (open-unlearning's anchoring on forget).
     """
 
     info: ClassVar[MethodInfo]
     Config: ClassVar[type[GradientConfig]] = GradientConfig
     #: What of the model before unlearning the loss needs.
-    reference: ClassVar[Literal["none", "scalar", "distribution"]] = "none"
+    reference: ClassVar[Literal["none", "scalar", "distribution", "hidden"]] = "none"
+    order: ClassVar[Order] = "joint"
+    #: The language layers that are trained; None for all of the scope.
+    layers: Sequence[int] | None = None
 
     def __init__(self, config: Any) -> None:
         self.config = config
         self._reference_logp: dict[str, float] = {}
 
-    def terms(self, model: TrainableModel, forget: Batch, retain: Batch) -> dict[str, Tensor]:
-        """Named loss terms; their sum is minimised."""
+    @property
+    def uses_retain(self) -> bool:
+        return "retain" in self.info.needs and getattr(self.config, "alpha", 1) > 0
+
+    def forget_loss(self, model: TrainableModel, batch: Batch) -> Tensor:
+        """What is minimised on a forget batch."""
         raise NotImplementedError
+
+    def retain_loss(self, model: TrainableModel, batch: Batch) -> Tensor:
+        """What is minimised on a retain batch: the cross-entropy, unless a method says else."""
+        return self.config.alpha * model.nll(batch)
+
+    def terms(
+        self, model: TrainableModel, forget: Batch | None, retain: Batch | None
+    ) -> dict[str, Tensor]:
+        """The loss terms of one step; their sum is minimised."""
+        terms = {}
+        if forget is not None:
+            terms["forget"] = self.forget_loss(model, forget)
+        if retain is not None:
+            terms["retain"] = self.retain_loss(model, retain)
+        return terms
 
     def answers(
         self, forget: Sequence[Example], data: UnlearnData, rng: np.random.Generator
@@ -97,49 +156,101 @@ class GradientMethod:
         """What the forget batch is paired with: the true answers, unless a method says else."""
         return [example.answer for example in forget]
 
+    def forget_batch(
+        self,
+        model: TrainableModel,
+        forget: Sequence[Example],
+        data: UnlearnData,
+        rng: np.random.Generator,
+    ) -> Batch:
+        return model.encode(forget, self.answers(forget, data, rng))
+
+    def prepare(self, model: TrainableModel, data: UnlearnData, context: Context) -> None:
+        """Learn from the target, before anything changes, what the loss needs of it."""
+        if self.reference == "scalar":
+            self.keep_reference(model, data.forget)
+
+    def keep_reference(self, model: TrainableModel, examples: Sequence[Example]) -> None:
+        """Remember log p of these answers under the model as it is now."""
+        from . import loops
+
+        found = loops.reference_logps(model, examples, self.config.batch_size)
+        self._reference_logp |= found
+
     def reference_logp(self, batch: Batch) -> Tensor:
         """[B] log p of the answers before unlearning, computed once, keyed by the exact inputs."""
         return batch.labels.new_tensor(
             [self._reference_logp[key] for key in batch.keys], dtype=_float32()
         )
 
-    def unlearn(self, model: TrainableModel, data: UnlearnData, context: Context) -> None:
+    def mean_nll(self, model: TrainableModel, examples: Sequence[Example]) -> float:
+        """Mean cross-entropy per answer token under the model as it is now."""
         from . import loops
 
-        config = self.config
-        forget = _of_modality(data.forget, config.modality)
-        retain = {
-            modality: [example for example in data.retain if example.modality == modality]
-            for modality in {example.modality for example in forget}
-        }
-        if not forget or not all(retain.values()):
-            raise RunError(f"{self.info.name} needs forget and retain examples of every modality")
-        if self.reference == "scalar":
-            self._reference_logp = loops.reference_logps(model, forget, config.batch_size)
+        return loops.mean_nll(model, examples, self.config.batch_size)
+
+    def unlearn(self, model: TrainableModel, data: UnlearnData, context: Context) -> None:
+        from . import budget, loops, masks
+
+        config, log = self.config, context.log
+        spent = budget.watch(config.budget, log)
+        everything, data = data, self._fitting(data)
+        self.prepare(model, data, context)
         options = {"r": config.lora_r, "lora_alpha": config.lora_alpha}
-        parameters = model.train_scope(config.scope, **(options if config.scope == "lora" else {}))
-        if self.reference == "distribution":
+        parameters = model.train_scope(
+            config.scope,
+            layers=self.layers,
+            **(options if config.scope == "lora" else {}),
+        )
+        log["scope"], log["trained"] = model.trained_pattern(), model.trained_modules()
+        if self.reference in ("distribution", "hidden"):
             model.freeze_copy()
-        source = loops.epochs(forget, config.batch_size, context.generator("forget"))
+        mask = masks.build(self, model, data, everything, context) if config.mask else None
+        order = config.order or ("alternating" if mask and mask.forget_only else self.order)
+        settings = loops.LoopSettings.of(config, data.forget)
+        phases = ["both"] * settings.steps
+        if order != "joint" and self.uses_retain:
+            phases = loops.phases(order, config, data.forget, data.retain)
+        forgets = loops.epochs(data.forget, config.batch_size, context.generator("forget"))
+        retains = loops.epochs(data.retain, config.batch_size, context.generator("retain epochs"))
         rng = context.generator("retain")
 
-        def loss(_: int) -> dict[str, Tensor]:
-            batch = next(source)
-            pool = retain[batch[0].modality]
+        def loss(step: int) -> dict[str, Tensor]:
+            if phases[step] == "retain":
+                return self.terms(model, None, model.encode(next(retains)))
+            batch = next(forgets)
+            forget = self.forget_batch(model, batch, data, rng)
+            if phases[step] == "forget" or not self.uses_retain:
+                return self.terms(model, forget, None)
+            pool = [example for example in data.retain if example.modality == batch[0].modality]
             paired = [pool[index] for index in rng.integers(len(pool), size=len(batch))]
-            return self.terms(
-                model,
-                model.encode(batch, self.answers(batch, data, rng)),
-                model.encode(paired),
-            )
+            return self.terms(model, forget, model.encode(paired))
 
-        settings = loops.LoopSettings.of(config, forget)
-        context.log["trained"] = model.trained_modules()
-        context.log["losses"] = loops.train(loss, model, parameters, settings, context.report)
+        def hold(step: int) -> AbstractContextManager[None]:
+            free = mask is None or (mask.forget_only and phases[step] == "retain")
+            return nullcontext() if free else mask.held()
 
+        log["order"], log["losses"] = order, []
+        loops.train(
+            loss,
+            model,
+            parameters,
+            replace(settings, steps=len(phases)),
+            context.report,
+            log=log["losses"],
+            hold=hold,
+            spent=spent,
+        )
 
-def _of_modality(examples: Sequence[Example], modality: str) -> list[Example]:
-    return [example for example in examples if modality in ("both", example.modality)]
+    def _fitting(self, data: UnlearnData) -> UnlearnData:
+        """The examples of the modality that is asked for. RunError if some kind is missing."""
+        wanted = self.config.modality
+        forget = [example for example in data.forget if wanted in ("both", example.modality)]
+        kinds = {example.modality for example in forget}
+        retain = [example for example in data.retain if example.modality in kinds]
+        if not forget or (self.uses_retain and {example.modality for example in retain} != kinds):
+            raise RunError(f"{self.info.name} needs forget and retain examples of every modality")
+        return replace(data, forget=forget, retain=retain)
 
 
 def _float32() -> Any:

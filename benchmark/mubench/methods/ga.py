@@ -20,5 +20,5 @@ class GradientAscent(GradientMethod):
         notes="No retain term and no bound: long runs break the model, and the report says so.",
     )
 
-    def terms(self, model, forget, retain):
-        return {"forget": -model.nll(forget)}
+    def forget_loss(self, model, batch):
+        return -model.nll(batch)

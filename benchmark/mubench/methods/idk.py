@@ -27,5 +27,5 @@ class IDK(GradientMethod):
     def answers(self, forget, data, rng):
         return [str(rng.choice(list(data.refusals))) for _ in forget]
 
-    def terms(self, model, forget, retain):
-        return {"forget": model.nll(forget), "retain": self.config.alpha * model.nll(retain)}
+    def forget_loss(self, model, batch):
+        return model.nll(batch)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,10 +55,16 @@ def train(
     parameters: Sequence[torch.nn.Parameter],
     settings: LoopSettings,
     report: Report,
+    *,
+    log: list[dict[str, float]] | None = None,
+    hold: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext(),
+    spent: Callable[[int], bool] = lambda _: False,
 ) -> list[dict[str, float]]:
     """Minimise the sum of ``loss(step)`` over ``settings.steps`` steps; returns the loss log.
 
-    Raises RunError at the first loss that is not finite.
+    ``hold(step)`` is open while the optimizer changes the weights; training ends early once
+    ``spent(steps done)``. RunError at the first loss or gradient that is not finite: the weights
+    are then those of the last good step, and ``log`` tells how the losses went.
     """
     from accelerate import Accelerator
     from transformers import get_scheduler
@@ -71,29 +78,53 @@ def train(
         num_warmup_steps=math.ceil(settings.warmup * settings.steps),
         num_training_steps=settings.steps,
     )
+    log = [] if log is None else log
+
+    def finite(what: str, value: Tensor, step: int) -> None:
+        if not torch.isfinite(value):
+            raise RunError(
+                f"{what} is not finite at step {step + 1} of {settings.steps}: lower the lr"
+            )
+
     model.model, optimizer, scheduler = accelerator.prepare(model.model, optimizer, scheduler)
     model.model.train()
-    log: list[dict[str, float]] = []
-    for micro in range(settings.steps * settings.accumulation):
-        step = micro // settings.accumulation
-        with accelerator.accumulate(model.model):
-            terms = loss(step)
-            total = torch.stack(list(terms.values())).sum()
-            if not torch.isfinite(total):
-                raise RunError(
-                    f"loss is not finite at step {step + 1} of {settings.steps}: lower the lr"
-                )
-            accelerator.backward(total)
-            if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
-            optimizer.step()
-            scheduler.step()
-            optimizer.zero_grad()
-        log.append({name: term.item() for name, term in terms.items()})
-        report(step + 1, settings.steps, f"loss {total.item():.3f}")
-    model.model = accelerator.unwrap_model(model.model)
-    model.model.eval()
+    try:
+        for micro in range(settings.steps * settings.accumulation):
+            step = micro // settings.accumulation
+            with accelerator.accumulate(model.model):
+                terms = loss(step)
+                total = torch.stack(list(terms.values())).sum()
+                finite("loss", total, step)
+                accelerator.backward(total)
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(parameters, settings.max_grad_norm)
+                    finite("gradient", norm, step)
+                with hold(step) if accelerator.sync_gradients else nullcontext():
+                    optimizer.step()
+                scheduler.step()
+                optimizer.zero_grad()
+            log.append({name: term.item() for name, term in terms.items()})
+            report(step + 1, settings.steps, f"loss {total.item():.3f}")
+            if accelerator.sync_gradients and spent(step + 1):
+                break
+    finally:
+        model.model = accelerator.unwrap_model(model.model)
+        model.model.eval()
     return log
+
+
+def phases(
+    order: str, training: Training, forget: Sequence[Example], retain: Sequence[Example]
+) -> list[str]:
+    """Whether a step sees "forget" or "retain", for orders in which no step sees both."""
+    size = training.batch_size * training.accumulation
+    ascents, descents = steps_per_epoch(forget, size), steps_per_epoch(retain, size)
+    epoch = {
+        "sequential": ["forget"] * ascents + ["retain"] * descents,
+        "alternating": ["forget", *["retain"] * max(1, descents // ascents)] * ascents,
+    }[order]
+    count = max(1, round(training.epochs * len(epoch)))
+    return [epoch[step % len(epoch)] for step in range(count)]
 
 
 def batches(
@@ -141,3 +172,14 @@ def reference_logps(model: Any, examples: Sequence[Example], size: int) -> dict[
         encoded = model.encode(batch)
         found |= dict(zip(encoded.keys, model.logp(encoded).tolist(), strict=True))
     return found
+
+
+@torch.no_grad()
+def mean_nll(model: Any, examples: Sequence[Example], size: int) -> float:
+    """Mean cross-entropy per answer token over all examples."""
+    total, count = 0.0, 0
+    for batch in batches(examples, size, np.random.default_rng(0)):
+        encoded = model.encode(batch)
+        total -= model.logp(encoded).sum().item()
+        count += int((encoded.labels != -100).sum())
+    return total / count

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from mubench.types import MethodInfo
@@ -10,28 +12,29 @@ from .base import GradientConfig, GradientMethod
 
 
 class NPO(GradientMethod):
-    """Sequence sums and the target as reference, as in the paper (MLLMU-Bench's code differs)."""
+    """Sequence sums and the target as reference. ``reproduction=mllmu``: means over the batch."""
 
     info = MethodInfo(
         name="npo",
         title="Negative preference optimisation",
-        paper="arXiv:2404.05868",
+        paper="arXiv:2404.05868, eq. 3",
         formula="L = -(2/beta) mean log sigmoid(-beta (log p(y_f) - log p_target(y_f)))"
         " + alpha nll(D_r)",
         kind="gradient",
+        notes="beta 0.1, alpha 1: open-unlearning. reproduction=mllmu takes the batch's mean token "
+        "as MLLMU-Bench does (beta 0.4), but not the gold as its reference: that leaks the goal.",
     )
     reference = "scalar"
 
     class Config(GradientConfig):
         beta: float = Field(default=0.1, gt=0)
         alpha: float = Field(default=1.0, ge=0)
+        reproduction: Literal["mllmu"] | None = None
 
-    def terms(self, model, forget, retain):
+    def forget_loss(self, model, batch):
         from torch.nn.functional import logsigmoid
 
-        beta = self.config.beta
-        ratio = model.logp(forget) - self.reference_logp(forget)
-        return {
-            "forget": -(2 / beta) * logsigmoid(-beta * ratio).mean(),
-            "retain": self.config.alpha * model.nll(retain),
-        }
+        ratio = model.logp(batch) - self.reference_logp(batch)
+        if self.config.reproduction:
+            ratio = ratio.sum() / (batch.labels != -100).sum()
+        return -(2 / self.config.beta) * logsigmoid(-self.config.beta * ratio).mean()

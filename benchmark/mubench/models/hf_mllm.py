@@ -34,6 +34,7 @@ class HFVisionLanguageModel:
         self.encoder = Encoder(processor, images, _ends(model, processor.tokenizer))
         self.model.eval()
         self._scope: Scope | None = None
+        self._pattern = ""
         self._frozen: HFVisionLanguageModel | None = None
         self._adapter_scale = 1.0
         self._rows: dict[str, list[Rows]] = {}
@@ -105,20 +106,58 @@ class HFVisionLanguageModel:
         """[N, V] log-probabilities at the N positions that predict an answer token."""
         return self._answer_logits(batch)[0].log_softmax(-1)
 
+    # -- hidden states ----------------------------------------------------------------------
+
+    def _layers(self) -> tuple[torch.nn.Module, torch.nn.ModuleList]:
+        """The language model's list of layers, and the module that holds it."""
+        base = self.model.get_base_model() if self._scope == "lora" else self.model
+        for name, module in base.named_modules():
+            if re.fullmatch(self.layout.language_layers, f"{name}.0") and len(module):
+                return base.get_submodule(name.rpartition(".")[0]), module
+        raise UsageError(f"no language layers match {self.layout.language_layers}")
+
+    def depth(self) -> int:
+        """Number of layers of the language model."""
+        return len(self._layers()[1])
+
+    def hidden(self, batch: Batch, layer: int) -> Tensor:
+        """[N, d] float32: what a language layer puts out at the N positions that predict an
+        answer token. Later layers do not run. UsageError if there is no such layer."""
+        holder, layers = self._layers()
+        if layer >= len(layers):
+            raise UsageError(
+                f"there is no layer {layer}: the model has layers 0 to {len(layers) - 1}"
+            )
+        seen: list[Any] = []
+        hook = layers[layer].register_forward_hook(lambda *given: seen.append(given[2]))
+        holder.layers = layers[: layer + 1]
+        try:
+            self.model(**batch.inputs, logits_to_keep=1)
+        finally:
+            holder.layers = layers
+            hook.remove()
+        output: Tensor = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
+        return output[:, :-1][batch.labels[:, 1:] != IGNORE].float()
+
     # -- training ---------------------------------------------------------------------------
 
-    def train_scope(self, scope: Scope, **options: Any) -> list[torch.nn.Parameter]:
-        """Choose what may change: ``lora`` on the language model, ``full``, or some ``rows``.
+    def train_scope(
+        self, scope: Scope, *, layers: Sequence[int] | None = None, **options: Any
+    ) -> list[torch.nn.Parameter]:
+        """Choose what may change: ``lora`` on the language model, ``full``, or some ``rows``;
+        ``layers`` keeps to those of the language model.
 
         The vision tower stays frozen in the first two, as in LLaVA's own fine-tuning. ``rows``
         takes ``units``: rows (with their bias) of linear layers of either tower.
         """
         self._scope = scope
+        number = r"\d+" if layers is None else f"(?:{'|'.join(map(str, layers))})"
         if scope == "lora":
             from peft import LoraConfig, get_peft_model
 
             # Anchored: a list of suffixes would silently hit the vision tower as well.
-            config = LoraConfig(target_modules=self.layout.lora, **options)
+            self._pattern = self.layout.lora.replace(r"\d+", number, 1)
+            config = LoraConfig(target_modules=self._pattern, **options)
             self.model = get_peft_model(self.model, config)
         elif scope == "rows":
             self.model.requires_grad_(False)
@@ -127,9 +166,15 @@ class HFVisionLanguageModel:
                 parts = [part for part in (linear.weight, linear.bias) if part is not None]
                 self._rows[name] = [Rows(part, indices) for part in parts]
         else:
+            of_layers = self.layout.language_layers.replace(r"(\d+)", number) + r"\..*"
+            self._pattern = rf"(?!{self.layout.vision}).*" if layers is None else of_layers
             for name, parameter in self.model.named_parameters():
-                parameter.requires_grad_(not re.fullmatch(self.layout.vision, name))
+                parameter.requires_grad_(bool(re.fullmatch(self._pattern, name)))
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def trained_pattern(self) -> str:
+        """The anchored pattern by which ``train_scope`` chose modules (lora) or weights (full)."""
+        return self._pattern
 
     def trained_modules(self) -> list[str]:
         """Names of the modules that ``train_scope`` opened, for the record."""

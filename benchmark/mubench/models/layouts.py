@@ -30,6 +30,11 @@ class Layout:
     vision_up: tuple[str, ...] = ("fc1",)
     vision_down: str = "fc2"
 
+    @property
+    def language_layers(self) -> str:
+        """Matches the language model's layers and captures their numbers."""
+        return self.language_mlp.removesuffix(r"\.mlp")
+
 
 _PROJECTIONS = r"(?:self_attn\.(?:q|k|v|o)_proj|mlp\.(?:gate|up|down)_proj)"
 

@@ -91,6 +91,8 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
             changed = get(
                 node, lambda path, report: stages.unlearn(spec, method, data, target, path, report)
             )
+        if "scope" in (detail := results[-1][1].detail):
+            console.print(f"unlearn method: trained {detail['scope']}", highlight=False)
         deltas["method"] = [*deltas["target"], changed]
         answer("method")
     scored = get(

@@ -25,6 +25,21 @@ CODE: Mapping[str, tuple[str, ...]] = {
     "predict": ("mubench.models", "mubench.runner.stages"),
     "score": ("mubench.metrics", "mubench.stats", "mubench.runner.stages"),
 }
+#: What methods share, beside the modules of their classes.
+METHOD_CODE = tuple(
+    f"mubench.methods.{name}"
+    for name in (
+        "base",
+        "activations",
+        "alternates",
+        "answers",
+        "budget",
+        "loops",
+        "masks",
+        "tokens",
+        "vectors",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +189,8 @@ def _method_code(spec: RunSpec) -> str:
     module = spec.method.target.rpartition(":")[0]
     if module.endswith(".py"):
         return file_sha(Path(module))
-    shared = ("base", "activations", "answers", "vectors")
-    return code_sha(module, *(f"mubench.methods.{name}" for name in shared))
+    own = {kind.__module__ for kind in method_class(spec).__mro__ if kind.__module__ != "builtins"}
+    return code_sha(*sorted(own), *METHOD_CODE)
 
 
 def _identity(spec: RunSpec) -> dict[str, Any]:

@@ -69,8 +69,8 @@ def unlearn(
     report: Report,
 ) -> dict[str, Any]:
     """Apply the method to the target and save what changed, then prove that it loads back."""
-    kind = _apply(spec, method, "unlearn", data, target, folder, report)
-    return {"delta": kind, **_proof(spec, data, target, folder)}
+    details = _apply(spec, method, "unlearn", data, target, folder, report)
+    return {**details, **_proof(spec, data, target, folder)}
 
 
 def learn(
@@ -82,7 +82,7 @@ def learn(
     report: Report,
 ) -> dict[str, Any]:
     """The first stage of a two-stage method: the adapter that is to be subtracted."""
-    return {"delta": _apply(spec, method, "learn", data, target, folder, report)}
+    return _apply(spec, method, "learn", data, target, folder, report)
 
 
 def negate(
@@ -104,7 +104,7 @@ def _apply(
     target: Path,
     folder: Path,
     report: Report,
-) -> str:
+) -> dict[str, Any]:
     from mubench.methods.base import Context, UnlearnData
     from mubench.models.load import load_model
 
@@ -112,9 +112,13 @@ def _apply(
     model = load_model(spec.model, data.image, [target])
     context = Context(seed=spec.seed, report=report)
     given = UnlearnData(data.train("forget"), data.train("retain"), data.refusals)
-    getattr(method(method.Config(**spec.method.config)), stage)(model, given, context)
+    try:
+        getattr(method(method.Config(**spec.method.config)), stage)(model, given, context)
+    except RunError as error:
+        raise RunError(_keep_last_good(model, context.log, folder, str(error))) from error
     (folder / "log.json").write_text(json.dumps(context.log), encoding="utf-8")
-    return model.save_delta(folder)
+    told = {key: context.log[key] for key in ("scope", "stopped") if key in context.log}
+    return {"delta": model.save_delta(folder), **told}
 
 
 def _proof(spec: RunSpec, data: BenchmarkData, target: Path, folder: Path) -> dict[str, str]:
@@ -126,6 +130,18 @@ def _proof(spec: RunSpec, data: BenchmarkData, target: Path, folder: Path) -> di
     if after == before:
         raise RunError(f"{spec.method.name} changed nothing in the model")
     return {"fingerprint_before": before, "fingerprint_after": after}
+
+
+def _keep_last_good(model: Any, log: dict[str, Any], folder: Path, failure: str) -> str:
+    """Keep what a failed method had reached beside its stage; returns the failure and where."""
+    kept = folder.with_name(f"{folder.name.removesuffix('.partial')}.failed")
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
+    if model.save_delta(kept) == "none":
+        shutil.rmtree(kept)
+        return failure
+    (kept / "log.json").write_text(json.dumps({**log, "failed": failure}), encoding="utf-8")
+    return f"{failure}; the last good state is kept in {kept}"
 
 
 def predict(

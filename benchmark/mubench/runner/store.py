@@ -114,7 +114,7 @@ class Store:
         """Remove stages (all, of a kind, or one) and leftovers; returns how many went."""
         removed = 0
         for folder in self.root.glob(f"{kind or '*'}/{key or '*'}"):
-            if (folder / META).is_file() or folder.name.endswith(".partial"):
+            if (folder / META).is_file() or folder.name.endswith((".partial", ".failed")):
                 shutil.rmtree(folder)
                 removed += 1
         return removed

@@ -1,0 +1,40 @@
+"""SalUn by name: wrong answers, taught to the weights that matter for the forget set."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mubench.types import MethodInfo
+
+from .alternates import alternates
+from .base import GradientConfig, GradientMethod
+
+
+class SalUn(GradientMethod):
+    """Random labels become wrong answers of the same kind; ``mask=salun`` fits any other loss."""
+
+    info = MethodInfo(
+        name="salun",
+        title="Saliency unlearning (SalUn)",
+        paper="arXiv:2310.12508",
+        formula="L = nll(wrong answer | x_f) + alpha nll(D_r) on the top half of |g_f|, rest held",
+        kind="gradient",
+        notes="Density 0.5: the median of |g_f| as threshold. lr 1e-5 is mubench's. Full weights.",
+    )
+
+    class Config(GradientConfig):
+        alpha: float = Field(default=1.0, ge=0)
+        scope: Literal["lora", "full"] = "full"
+        lr: float = Field(default=1e-5, gt=0)
+        mask: Literal["salun"] = "salun"
+
+    def prepare(self, model, data, context):
+        self._wrong = alternates(data, 5, context.generator("alternates"))
+
+    def answers(self, forget, data, rng):
+        return [str(rng.choice([e.answer for e in self._wrong[one.id]])) for one in forget]
+
+    def forget_loss(self, model, batch):
+        return model.nll(batch)

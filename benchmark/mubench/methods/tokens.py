@@ -1,0 +1,43 @@
+"""Answer tokens of a batch, one after the other: the rows of ``log_dist``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mubench.models.protocols import Batch, TrainableModel
+
+
+def tokens(batch: Batch) -> Tensor:
+    """[N] ids of the answer tokens."""
+    return batch.labels[batch.labels != -100]
+
+
+def places(batch: Batch) -> Tensor:
+    """[N] place of every answer token in its answer, from 0."""
+    inside = batch.labels != -100
+    return inside.cumsum(1)[inside] - 1
+
+
+def lengths(batch: Batch) -> Tensor:
+    """[B] number of answer tokens, end token included."""
+    return (batch.labels != -100).sum(1)
+
+
+def token_logp(model: TrainableModel, batch: Batch) -> Tensor:
+    """[N] log-probability of every answer token."""
+    return model.log_dist(batch).gather(1, tokens(batch)[:, None]).squeeze(1)
+
+
+def kl_from_target(model: TrainableModel, batch: Batch) -> Tensor:
+    """Mean over answer tokens of KL(p_target || p): prompt and image positions do not enter."""
+    import torch
+
+    with model.reference() as target, torch.no_grad():
+        wanted = target.log_dist(batch)
+    kl = torch.nn.functional.kl_div(
+        model.log_dist(batch), wanted, log_target=True, reduction="none"
+    )
+    return kl.sum(-1).mean()
