@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mubench.config.resolve import resolve
 from mubench.errors import UsageError
 from mubench.report.tables import render
 from mubench.runner.execute import execute
+from mubench.runner.plan import plan
 from runner.quick import Quick, quick_run
 
 HALF = "benchmark.forget_ratio=0.5"  # two people are shown as exemplars, two are asked about
@@ -68,6 +70,12 @@ def test_again_is_read_from_the_cache_and_printed(run: Quick, tmp_path: Path) ->
 def test_replies_are_kept_beside_the_predictions(run: Quick) -> None:
     names = {path.name for path in (run.folder / "predictions").iterdir()}
     assert {"target.paper.jsonl", "gold.paper.jsonl", "method.paper.jsonl"} <= names
+
+
+@pytest.mark.parametrize("method", ["guard", "icul", "output-filter"])
+def test_methods_that_act_on_conversations_are_refused_before_anything_runs(method: str) -> None:
+    with pytest.raises(UsageError, match=f"does not go with {method}"):
+        plan(resolve(method, "llava-tiny", sets=["predict.track=paper"]))
 
 
 def test_too_few_people_for_exemplars_is_one_line(run: Quick, tmp_path: Path) -> None:

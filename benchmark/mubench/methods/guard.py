@@ -18,6 +18,7 @@ class Guard:
         paper="arXiv:2403.03329",
         formula="p(y | x) = p_target(y | guard, x)",
         kind="inference",
+        extra={"paper_track": "it acts on conversations, and that track asks raw prompts"},
         needs=("forget",),
         notes="The text is mubench's. Where the chat template knows no system role, it opens the"
         " first user turn, before the picture. Whoever has the weights leaves it out.",

@@ -23,6 +23,7 @@ class ICUL:
         paper="arXiv:2310.07579",
         formula="p(y | x) = p_target(y | (x_f, wrong y_f) * demos, (x_r, y_r) * demos, x)",
         kind="inference",
+        extra={"paper_track": "it acts on conversations, and that track asks raw prompts"},
         notes="The paper flips class labels; wrong facts in written answers, the number of"
         " demonstrations and one fixed set of them for all questions are mubench's. Whoever has"
         " the weights leaves them out.",

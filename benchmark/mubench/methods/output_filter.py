@@ -19,6 +19,7 @@ class OutputFilter:
         paper="arXiv:2403.03329",
         formula="answer = refusal if it contains a blocked word, else the target's",
         kind="inference",
+        extra={"paper_track": "it acts on conversations, and that track asks raw prompts"},
         notes="Sees decoded text alone: log-probabilities and options chosen by them are the"
         " target's. Words that are true of retain people as well pass, unless shared is set.",
         weight_access="n/a",

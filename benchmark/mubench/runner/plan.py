@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mubench.config.schema import PeopleSettings, PublishedSettings, RunSpec
+from mubench.errors import UsageError
 from mubench.hashing import code_sha, sha
 from mubench.models.load import source_identity
 from mubench.registry import METHODS
@@ -88,6 +89,8 @@ def plan(spec: RunSpec) -> Plan:
     made.check()
     made.check_split()
     info = method_info(spec)
+    if spec.predict.track == "paper" and (reason := info.extra.get("paper_track")):
+        raise UsageError(f"predict.track=paper does not go with {info.name}: {reason}")
     data = data_node(spec.benchmark)
     # The target knows everybody, whoever is to be forgotten: all splits share it.
     split = {"ratio": spec.benchmark.forget_ratio, "fold": spec.benchmark.fold}
@@ -184,7 +187,8 @@ def _paper(spec: RunSpec, model: Node, data: Node) -> Node:
 def _method_code(spec: RunSpec) -> str:
     from pathlib import Path
 
-    from mubench.hashing import file_sha
+    from mubench.errors import UsageError
+from mubench.hashing import file_sha
 
     module = spec.method.target.rpartition(":")[0]
     if module.endswith(".py"):
