@@ -187,8 +187,7 @@ def _paper(spec: RunSpec, model: Node, data: Node) -> Node:
 def _method_code(spec: RunSpec) -> str:
     from pathlib import Path
 
-    from mubench.errors import UsageError
-from mubench.hashing import file_sha
+    from mubench.hashing import file_sha
 
     module = spec.method.target.rpartition(":")[0]
     if module.endswith(".py"):
