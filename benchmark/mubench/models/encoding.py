@@ -32,12 +32,15 @@ class Picture:
 
     ``tensors``: pixel values, grids and masks. ``block``: for every sequence-shaped output, the
     values that stand in place of the tokenised image placeholder ``stub``; ``fill`` elsewhere.
+    ``crossed``: for models with cross attention, by input name, what a token from the picture on
+    attends to (tokens before it attend to nothing).
     """
 
     tensors: Mapping[str, Tensor]
     stub: tuple[int, ...]
     block: Mapping[str, tuple[int, ...]]
     fill: Mapping[str, int]
+    crossed: Mapping[str, Tensor]
 
     @property
     def nbytes(self) -> int:
@@ -75,6 +78,10 @@ class Memo(Generic[Kept]):
         while self._size > self.limit and len(self._kept) > 1:
             self._size -= self._kept.popitem(last=False)[1].nbytes
         return value
+
+    def clear(self) -> None:
+        self._kept.clear()
+        self._size = 0
 
 
 class Encoder:
@@ -133,8 +140,17 @@ class Encoder:
             # The placeholder may itself be the first token of its expansion.
             start = min(common((plain, full)), plain.index(self.processor.image_token_id))
             tail = common((plain[start + 1 :][::-1], full[start + 1 :][::-1]))
+            crossed = {
+                key: value[0, -1]
+                for key, value in output.items()
+                if value.dim() > 2 and value.shape[1] == length and key.endswith("attention_mask")
+            }
             kept = Picture(
-                tensors={key: value for key, value in output.items() if key not in rows},
+                tensors={
+                    key: value
+                    for key, value in output.items()
+                    if key not in rows and key not in crossed
+                },
                 stub=tuple(plain[start : len(plain) - tail]),
                 block={
                     key: tuple(row[start : len(row) - tail])
@@ -142,6 +158,7 @@ class Encoder:
                     if key != "attention_mask"
                 },
                 fill={key: row[0] for key, row in rows.items()},
+                crossed=crossed,
             )
             self._pictures.put(image, kept)
         return kept
@@ -241,11 +258,23 @@ class Encoder:
         inputs["attention_mask"] = torch.tensor(
             [_pad([1] * len(row["input_ids"]), width, 0, left=left) for row in rows]
         )
-        names = [name for image in images for name in self.pictures(image)]
-        shown = [self.picture(name).tensors for name in names]
-        for key in shown[0] if shown else ():
-            inputs[key] = torch.cat([tensors[key] for tensors in shown])
+        shown = [self.picture(name) for image in images for name in self.pictures(image)]
+        for key in shown[0].tensors if shown else ():
+            inputs[key] = torch.cat([picture.tensors[key] for picture in shown])
+        for key in shown[0].crossed if shown else ():
+            if len(shown) > len(rows):
+                raise RunError(
+                    "a model with cross attention takes no solved examples with pictures"
+                )
+            attends = inputs["input_ids"] == self.processor.image_token_id
+            inputs[key] = crossed(attends.cumsum(1), [picture.crossed[key] for picture in shown])
         return inputs
+
+
+def crossed(attends: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    """[B, T, pictures, tiles]: each row's mask where ``attends`` [B, T] is 1, nothing elsewhere."""
+    mask = torch.stack(list(masks)).to(attends.device)
+    return attends[..., None, None] * mask[:, None]
 
 
 def _turns(question: str, image: str | None, answer: str | None = None) -> list[dict[str, Any]]:

@@ -20,12 +20,14 @@ from torch import Tensor
 from mubench.errors import MubenchError
 from mubench.types import Example, Response
 
-from .encoding import Encoder, Picture, Row
-from .packing import SHORT, Request, Tree, Unit, pack
+from .encoding import Encoder, Picture, Row, crossed
+from .packing import Request, Tree, Unit, pack
 from .protocols import Scorer, Step
 
 #: Shared and plain log-likelihoods may differ by this many nats a token, by precision.
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.05, torch.bfloat16: 0.4}
+#: A preamble of fewer tokens is not worth a pass of its own.
+SHORT = 32
 #: Requests of a modality that are answered both ways before the engine trusts itself.
 CHECKED = 4
 
@@ -40,11 +42,16 @@ class Plain(Protocol):
 @dataclass(slots=True)
 class Read:
     """What B rows have read: ``visible`` [B, S] marks what is no padding, ``next`` [B] is the
-    position of a token that follows."""
+    position of a token that follows, ``pictures`` [B] what it may attend to across, if anything."""
 
     memory: Any
     visible: Tensor
     next: Tensor
+    pictures: list[Picture] = field(default_factory=list)
+
+    def crossed(self, attends: Tensor) -> dict[str, Tensor]:
+        keys = self.pictures[0].crossed if self.pictures else ()
+        return {key: crossed(attends, [p.crossed[key] for p in self.pictures]) for key in keys}
 
 
 @dataclass(slots=True)
@@ -81,6 +88,10 @@ class Engine:
     dtype: torch.dtype = torch.float32
     check: bool = True
     notes: dict[str, Any] = field(default_factory=dict)
+    _limit: int = field(default=0, init=False)
+    #: By modality: what all units begin with, read when first needed; whether sharing is exact.
+    _shared: dict[str, tuple[list[Any], Read | None]] = field(default_factory=dict, init=False)
+    _trusted: dict[str, bool] = field(default_factory=dict, init=False)
 
     def answers(
         self, units: Sequence[Sequence[Example]], *, max_new_tokens: int, batch: int, start: int = 0
@@ -91,8 +102,6 @@ class Engine:
         whole list whatever ``start`` is, so that going on gives the bytes of going through.
         """
         self._limit = max_new_tokens
-        self._shared: dict[str, tuple[list[Any], Read | None]] = {}
-        self._trusted: dict[str, bool] = {}
         groups = [(at, group) for at, group in _batches(units, batch) if at + len(group) > start]
         with ThreadPoolExecutor(1, "pictures") as worker:
             waiting = None
@@ -114,14 +123,14 @@ class Engine:
     def _prepare(self, group: Sequence[Sequence[Example]]) -> list[Unit] | Exception:
         """Tokens and processed pictures of a batch; runs beside the pass before it."""
         try:
-            return [self._pack(unit) for unit in group]
+            return [self.unit(unit) for unit in group]
         except MubenchError:
             raise
         except Exception as error:
             return error
 
-    def _pack(self, unit: Sequence[Example]) -> Unit:
-        shared = self._preamble(unit[0].image)
+    def unit(self, unit: Sequence[Example]) -> Unit:
+        shared = self.preamble(unit[0].image)
         return pack([self._request(example) for example in unit], len(shared))
 
     def _request(self, example: Example) -> Request:
@@ -139,7 +148,7 @@ class Engine:
             start,
         )
 
-    def _preamble(self, image: str | None) -> list[Any]:
+    def preamble(self, image: str | None) -> list[Any]:
         """What all units of a modality begin with, where it is worth a pass of its own."""
         kind = "text" if image is None else "image_text"
         if kind not in self._shared:
@@ -152,72 +161,83 @@ class Engine:
 
     def _trust(self, group: Sequence[Sequence[Example]]) -> bool:
         """Whether shared answers equal plain ones, tried once for each modality."""
-        first = group[0]
-        kind = first[0].modality
-        if kind not in self._trusted:
-            self._trusted[kind] = True
-            reason = self._difference(first) if self.check else None
-            if reason is not None:
-                self._trusted[kind] = False
-                self.notes.setdefault("fallback", {})[kind] = reason
-        return self._trusted[kind]
-
-    def _difference(self, unit: Sequence[Example]) -> str | None:
-        some = [*unit[: CHECKED - 1], unit[-1]] if len(unit) > CHECKED else list(unit)
-        free = [example for example in some if not example.choices]
-        limit, self._limit = self._limit, min(self._limit, 8)
-        try:
-            wanted = {one.example_id: one for one in self._plainly(some)}
+        unit = group[0]
+        kind = unit[0].modality
+        if self.check and kind not in self._trusted:
+            some = [*unit[: CHECKED - 1], unit[-1]] if len(unit) > CHECKED else list(unit)
+            limit, self._limit = self._limit, min(self._limit, 8)
             try:
-                found = self._units([self._pack(unit)])[0]
+                reason = self._difference(self._plainly(some), unit)
             except MubenchError:
                 raise
-            except Exception as error:
-                return f"{type(error).__name__}: {_line(error)}"
-        finally:
-            self._limit = limit
-        both = [(one, wanted[one.example_id]) for one in found if one.example_id in wanted]
+            except Exception:
+                return True  # nothing to compare with: the next batch is, and this one may fail
+            finally:
+                self._limit = limit
+            self._trusted[kind] = reason is None
+            if reason is not None:
+                self.notes.setdefault("fallback", {})[kind] = reason
+        return self._trusted.get(kind, True)
+
+    def _difference(self, wanted: Sequence[Response], unit: Sequence[Example]) -> str | None:
+        """Why shared answers to the unit are not the plain ones, or None."""
+        try:
+            found = {one.example_id: one for one in self._units([self.unit(unit)])[0]}
+        except MubenchError:
+            raise
+        except Exception as error:
+            if _out_of_memory(error):
+                raise
+            return f"{type(error).__name__}: {_line(error)}"
+        both = [(found[one.example_id], one) for one in wanted]
         worst = max(
             abs(a - b) / length
             for one, other in both
             for a, b, length in zip(one.logprobs, other.logprobs, other.lengths, strict=True)
         )
-        allowed = TOLERANCE[self.dtype]
-        if not worst <= allowed:
+        if not worst <= TOLERANCE[self.dtype]:
             return f"shared and plain scores differ by {worst:.2g} nats a token"
-        if free and self.dtype == torch.float32 and any(a.text != b.text for a, b in both):
+        # In half precision two likeliest tokens are often one: only scores can be compared.
+        if self.dtype == torch.float32 and any(a.text != b.text for a, b in both):
             return "shared and plain free answers differ"
         return None
 
     def _safely(
-        self, group: Sequence[Sequence[Example]], ready: list[Unit] | Exception | None = None
+        self, group: Sequence[Sequence[Example]], ready: Sequence[Unit] | Exception | None = None
     ) -> list[list[Response]]:
         """Responses of a batch. What fails is tried in smaller parts, at last each request alone;
-        one that fails even so is an error, never an answer. Half of the batch follows on the
-        other when memory runs out."""
-        from accelerate.utils.memory import should_reduce_batch_size
-
+        one that fails even so is an error, never an answer. A batch for which memory runs out
+        halves all that follow."""
+        if len(group) > self.notes.get("batch_size", len(group)):
+            return self._halves(group, ready)
         try:
             if isinstance(ready, Exception):
                 raise ready
-            if ready is None and self._trusted[group[0][0].modality]:
-                ready = [self._pack(unit) for unit in group]
-            answered = self._units(ready) if ready else [self._plainly(unit) for unit in group]
+            if self._trusted.get(group[0][0].modality, True):
+                answered = self._units(ready or [self.unit(unit) for unit in group])
+            else:
+                answered = [self._plainly(unit) for unit in group]
             return [self._again(unit, found) for unit, found in zip(group, answered, strict=True)]
         except MubenchError:
             raise
         except Exception as error:
-            problem, reason = error, _line(error)
-        if should_reduce_batch_size(problem):
-            self.notes["out_of_memory"] = self.notes.get("out_of_memory", 0) + 1
-            _free_memory()
+            failed = f"{type(error).__name__}: {_line(error)}"
+            if _out_of_memory(error):
+                self.notes["out_of_memory"] = self.notes.get("out_of_memory", 0) + 1
+                self.notes["batch_size"] = max(1, len(group) // 2)
+        _free_memory()  # outside of the handler, which holds on to the tensors of the failure
         if len(group) > 1:
-            middle = len(group) // 2
-            return self._safely(group[:middle]) + self._safely(group[middle:])
+            return self._halves(group, ready)
         if len(group[0]) > 1:
             return [[self._safely([[example]])[0][0] for example in group[0]]]
-        failed = f"{type(problem).__name__}: {reason}"
         return [[Response(group[0][0].id, "error", error=failed)]]
+
+    def _halves(
+        self, group: Sequence[Sequence[Example]], ready: Sequence[Unit] | Exception | None
+    ) -> list[list[Response]]:
+        middle = (len(group) + 1) // 2
+        parts = (None, None) if not isinstance(ready, list) else (ready[:middle], ready[middle:])
+        return self._safely(group[:middle], parts[0]) + self._safely(group[middle:], parts[1])
 
     def _again(self, unit: Sequence[Example], found: list[Response]) -> list[Response]:
         """Scores that are no numbers are retried alone, once."""
@@ -271,7 +291,10 @@ class Engine:
         if start is not None:
             every = torch.zeros(count, dtype=torch.long, device=self.device)
             start = Read(
-                self.scorer.rows(start.memory, every), start.visible[every], start.next[every]
+                self.scorer.rows(start.memory, every),
+                start.visible[every],
+                start.next[every],
+                start.pictures * count,
             )
         if all(len(unit.trunk) == len(atoms) for unit in units) and start is not None:
             return start
@@ -296,19 +319,22 @@ class Engine:
             ids[number, : len(tokens)] = torch.tensor(tokens)
             positions[..., number, : len(tokens)] = where
             present[number, : len(tokens)] = True
-        present = present.to(self.device)
+        ids, present = ids.to(self.device), present.to(self.device)
         visible = present if start is None else torch.cat([start.visible, present], 1)
         nothing = torch.zeros(0, dtype=torch.long, device=self.device)
+        following = torch.tensor([int(where.max()) + 1 for _, where in lines], device=self.device)
+        made = Read(None, visible, following, shown)
+        attends = (ids == self.encoder.processor.image_token_id).cumsum(1)
         step = Step(
-            ids.to(self.device),
+            ids,
             positions.to(self.device),
             visible,
             (nothing, nothing),
             tuple(shown),
+            made.crossed(attends) if shown else {},
         )
-        _, memory = self.scorer.read(start.memory if start else None, step)
-        following = torch.tensor([int(where.max()) + 1 for _, where in lines], device=self.device)
-        return Read(memory, visible, following)
+        _, made.memory = self.scorer.read(start.memory if start else None, step)
+        return made
 
     def _branches(
         self,
@@ -322,7 +348,8 @@ class Engine:
         read = trunk
         if len(rows) < len(trunk.next):
             memory = self.scorer.rows(trunk.memory, index) if trunk.memory is not None else None
-            read = Read(memory, trunk.visible[index], trunk.next[index])
+            shown = [trunk.pictures[row] for row in rows] if trunk.pictures else []
+            read = Read(memory, trunk.visible[index], trunk.next[index], shown)
         past, width = read.visible.shape[1], max(len(tree.tokens) for tree in trees)
         ids = torch.zeros(len(trees), width, dtype=torch.long)
         depths = torch.zeros(len(trees), width, dtype=torch.long)
@@ -345,7 +372,13 @@ class Engine:
         ahead = (read.next + 1).tolist()
         logits, memory = self.scorer.read(
             read.memory,
-            Step(ids.to(self.device), positions, visible, (places[:, 0], places[:, 1])),
+            Step(
+                ids.to(self.device),
+                positions,
+                visible,
+                (places[:, 0], places[:, 1]),
+                crossed=read.crossed(torch.ones_like(positions)),
+            ),
         )
         self._score(rows, trees, asked, logits, answers)
         best = logits.argmax(-1).tolist()
@@ -358,7 +391,8 @@ class Engine:
         del logits
         if starts:
             at = torch.tensor(starts, device=self.device)
-            self._grow(memory, grown, visible[at[:, 0], at[:, 1]])
+            after = Read(memory, read.visible, read.next, read.pictures)
+            self._grow(after, grown, visible[at[:, 0], at[:, 1]])
         if read is trunk and trunk.memory is not None:
             trunk.memory = self.scorer.cut(trunk.memory, past)
 
@@ -384,11 +418,11 @@ class Engine:
         for (unit, number, candidate), value in zip(owners, found.tolist(), strict=True):
             answers[unit][number].logprobs[candidate] += value
 
-    def _grow(self, memory: Any, grown: list[Growth], sees: Tensor) -> None:
+    def _grow(self, read: Read, grown: list[Growth], sees: Tensor) -> None:
         """Greedy answers of all branches side by side. ``sees`` [branches, S]: what each one has
         behind it. A finished branch makes room at once; when half of the rows are done, the rest
         are regrouped."""
-        height = max((growth.row for growth in grown), default=-1) + 1
+        height = len(read.next)
         while True:
             open_ = [
                 place
@@ -401,16 +435,15 @@ class Engine:
                 grown, sees = [grown[place] for place in open_], sees[open_]
             live = sorted({growth.row for growth in grown})
             if 2 * len(live) <= height:
-                memory = self.scorer.rows(memory, torch.tensor(live, device=self.device))
+                read.memory = self.scorer.rows(read.memory, torch.tensor(live, device=self.device))
+                read.pictures = [read.pictures[row] for row in live] if read.pictures else []
                 for growth in grown:
                     growth.row = live.index(growth.row)
                 height = len(live)
-            memory, sees = self._step(memory, grown, sees, height)
+            sees = self._step(read, grown, sees, height)
 
-    def _step(
-        self, memory: Any, grown: Sequence[Growth], sees: Tensor, height: int
-    ) -> tuple[Any, Tensor]:
-        """One token more for every branch."""
+    def _step(self, read: Read, grown: Sequence[Growth], sees: Tensor, height: int) -> Tensor:
+        """One token more for every branch; returns what each one has behind it now."""
         columns, used = [], [0] * height
         for growth in grown:
             columns.append(used[growth.row])
@@ -425,11 +458,13 @@ class Engine:
         visible = torch.zeros(height, width, past + width, dtype=torch.bool, device=self.device)
         visible[:, :, past:] = torch.eye(width, dtype=torch.bool, device=self.device)
         visible[row, column, :past] = sees
-        logits, memory = self.scorer.read(memory, Step(ids, positions, visible, (row, column)))
+        crossed = read.crossed(torch.ones_like(ids))
+        step = Step(ids, positions, visible, (row, column), crossed=crossed)
+        logits, read.memory = self.scorer.read(read.memory, step)
         for growth, token in zip(grown, logits.argmax(-1).tolist(), strict=True):
             growth.tokens.append(token)
             growth.position += 1
-        return memory, visible[row, column]
+        return visible[row, column]
 
     def _response(self, example: Example, answer: Answer) -> Response:
         text = finished = None
@@ -466,6 +501,12 @@ def _finite(response: Response) -> bool:
 
 def _line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0][:200]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return bool(should_reduce_batch_size(error))
 
 
 def _free_memory() -> None:

@@ -31,6 +31,7 @@ class Layout:
     vision_down: str = "fc2"
 
 
+_ATTENTION = r"(?:self_attn|cross_attn)\.(?:q|k|v|o)_proj"
 _PROJECTIONS = r"(?:self_attn\.(?:q|k|v|o)_proj|mlp\.(?:gate|up|down)_proj)"
 
 LAYOUTS: dict[str, Layout] = {
@@ -71,5 +72,11 @@ LAYOUTS: dict[str, Layout] = {
         language_mlp=r"model\.text_model\.layers\.(\d+)\.mlp",
         vision_mlp=r"model\.vision_model\.encoder\.layers\.(\d+)\.mlp",
         lora=rf"model\.text_model\.layers\.\d+\.{_PROJECTIONS}",
+    ),
+    "mllama": Layout(
+        vision=r"model\.vision_model\..*",
+        language_mlp=r"model\.language_model\.layers\.(\d+)\.mlp",
+        vision_mlp=r"model\.vision_model\.transformer\.layers\.(\d+)\.mlp",
+        lora=rf"model\.language_model\.layers\.\d+\.(?:{_ATTENTION}|mlp\.(?:gate|up|down)_proj)",
     ),
 }

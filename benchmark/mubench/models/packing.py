@@ -1,8 +1,8 @@
 """Questions to prefix trees: what many requests have in common stands in the tree once.
 
 A request is a row of *atoms*: token ids, and pictures by name. All requests about one picture are
-a unit. A unit's common prefix is its trunk; what follows is a tree of tokens, laid out as one
-sequence in which a token sees its own ancestors and nothing of its neighbours.
+a unit. A unit's common prefix up to the picture is its trunk; what follows is a tree of tokens,
+laid out as one sequence in which a token sees its own ancestors and nothing of its neighbours.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from mubench.types import Example
 
 Atom = int | str  # a token id, or the name of a picture
 
-#: A trunk shorter than this is not worth a pass of its own.
-SHORT = 32
 #: Most tokens of branches in one pass: what branches cost each other in masked attention is
 #: bounded by it, however many questions a picture has.
 WIDTH = 1024
@@ -117,15 +115,16 @@ class Unit:
 
 
 def pack(requests: Sequence[Request], shared: int = 0) -> Unit:
-    """The unit of these requests. ``shared``: so many first atoms are common to all units."""
+    """The unit of these requests. ``shared``: so many first atoms are common to all units, and
+    the trunk of those without a picture."""
     rows = [row for request in requests for row in _rows(request)]
     # One atom of every prompt stays with its branch: its output predicts the answer's first token.
     length = min(common(rows), min(map(len, rows)) - 1)
     last = max((place for place, atom in enumerate(rows[0]) if isinstance(atom, str)), default=-1)
     if length <= last:
         raise ValueError("the requests of a unit do not show the same pictures")
-    if last < 0 and length < max(SHORT, shared):
-        length = 0
+    if requests[0].example.image is None:
+        length = shared
     trees = [Tree()]
     for number, request in enumerate(requests):
         if len(trees[-1].tokens) + _width(request, length) > WIDTH and trees[-1].tokens:

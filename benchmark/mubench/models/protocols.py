@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -59,7 +59,8 @@ class Step:
     ``positions``: [B, T], or [axes, B, T] where positions have several axes. ``visible``: [B, S+T]
     marks what is no padding (attention is causal), or [B, T, S+T] says what each token may see.
     ``pictures``: those whose tokens stand in this step, in their order. ``ask``: rows and columns
-    of the tokens after which logits are wanted.
+    of the tokens after which logits are wanted. ``crossed``: for models with cross attention, by
+    input name, what of the pictures each token attends to [B, T, pictures, tiles].
     """
 
     ids: Tensor
@@ -67,6 +68,7 @@ class Step:
     visible: Tensor
     ask: tuple[Tensor, Tensor]
     pictures: Sequence[Picture] = ()
+    crossed: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Scorer(Protocol):

@@ -28,6 +28,9 @@ class ModelScorer:
     def __init__(self, base: Any) -> None:
         self.core, self.head = base.model, base.get_output_embeddings()
         self.dtype, self.device = base.dtype, base.device
+        text = base.config.get_text_config()
+        #: Layers whose memory is the picture, not the text.
+        self.crossing = frozenset(getattr(text, "cross_attention_layers", None) or ())
         self.keeps = "mm_encoder_outputs" in inspect.signature(self.core.forward).parameters
         self.tower = _outside_language_model(base) if self.keeps else ""
 
@@ -39,6 +42,7 @@ class ModelScorer:
             attention_mask=self._mask(step.visible),
             past_key_values=cache,
             use_cache=True,
+            **step.crossed,
             **self._shown(step.pictures),
         ).last_hidden_state
         return self.head(hidden[step.ask]).float(), cache
@@ -51,8 +55,9 @@ class ModelScorer:
         return copy
 
     def cut(self, memory: Any, length: int) -> Any:
-        for layer in memory.layers:
-            layer.cut(length)
+        for place, layer in enumerate(memory.layers):
+            if place not in self.crossing:
+                layer.cut(length)
         return memory
 
     def _mask(self, visible: Tensor) -> Tensor:
