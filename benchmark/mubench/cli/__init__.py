@@ -39,6 +39,9 @@ def app() -> typer.Typer:
     cache.command("ls")(commands.cache_ls)
     cache.command("clear")(commands.cache_clear)
     made.add_typer(cache, name="cache")
+    bench = typer.Typer(help="How fast mubench is on this machine.", no_args_is_help=True)
+    bench.command("eval")(commands.bench_eval)
+    made.add_typer(bench, name="bench")
     return made
 
 
