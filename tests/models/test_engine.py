@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -333,10 +332,7 @@ def test_a_family_that_sharing_is_wrong_for_gets_plain_batches(how, monkeypatch)
     def wrong(self, memory, step):
         if how == "raises":
             raise TypeError("takes no mask")
-        return read(self, memory, replace(step, positions=step.positions + memory_length(memory)))
-
-    def memory_length(memory):
-        return 0 if memory is None else 3
+        return read(self, memory, replace(step, positions=2 * step.positions))
 
     monkeypatch.setattr(ModelScorer, "read", wrong)
     found = model.respond(asked, max_new_tokens=8)
@@ -427,13 +423,8 @@ def towers(monkeypatch):
     return SimpleNamespace(watch=watch, count=count)
 
 
-@cache
 def shown():
     return tuple(of_modality(questions(16), "image_text"))
-
-
-def engine_on(model):
-    return make(model)
 
 
 def test_features_are_shared_by_checkpoints_with_one_tower(towers):
@@ -478,6 +469,7 @@ def test_the_longest_unused_is_forgotten_first():
         memo.put(name, torch.zeros(2))  # eight bytes each
     memo.get("a")
     memo.put("d", torch.zeros(2))
+    memo.put("d", torch.ones(2))  # again: it takes no more room than before
     assert memo.get("b") is None
     assert all(memo.get(name) is not None for name in "acd")
 
@@ -494,3 +486,15 @@ def test_a_failing_check_does_not_stop_the_run(monkeypatch):
     monkeypatch.setattr(model, "plain", fails)
     assert_same(model.respond(asked, max_new_tokens=4), wanted)
     assert "fallback" not in model.notes
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_shares_as_well(model, dtype):
+    asked = questions(32)
+    handle = MORE_FAMILIES[model.model.config.model_type]()
+    handle.model.to(dtype)
+    found = handle.respond(asked, max_new_tokens=4)
+    assert "fallback" not in handle.notes
+    for one, other in zip(found, plain(handle, asked), strict=True):
+        for a, b, length in zip(one.logprobs, other.logprobs, one.lengths, strict=True):
+            assert abs(a - b) <= engine_module.TOLERANCE[dtype] * length

@@ -275,7 +275,9 @@ def bench_eval(
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    print("\n".join(bench.lines(bench.bench_eval(images, questions, repeats, say))))
+    print(f"LLaVA shape of about 100 M random weights; {bench.machine()}")
+    for result in bench.bench_eval(images, questions, repeats, say):
+        print("\n".join(bench.lines(result)), flush=True)
     if plot is not None:
         bench.plot_growth(bench.growth((1, 3, 9, 27, 81), repeats, say), plot)
         print(f"plot: {plot}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -60,28 +61,34 @@ Kept = TypeVar("Kept", Picture, Tensor)
 
 
 class Memo(Generic[Kept]):
-    """Values with ``nbytes`` by key; the longest unused go when together they exceed ``limit``."""
+    """Values with ``nbytes`` by key; the longest unused go when together they exceed ``limit``.
+    Pictures are prepared beside the pass before them, so two threads may ask."""
 
     def __init__(self, limit: int = KEPT) -> None:
         self.limit = limit
         self._kept: OrderedDict[Any, Kept] = OrderedDict()
         self._size = 0
+        self._lock = Lock()
 
     def get(self, key: Any) -> Kept | None:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
 
     def put(self, key: Any, value: Kept) -> Kept:
-        self._kept[key] = value
-        self._size += value.nbytes
-        while self._size > self.limit and len(self._kept) > 1:
-            self._size -= self._kept.popitem(last=False)[1].nbytes
+        with self._lock:
+            old = self._kept.pop(key, None)
+            self._size += value.nbytes - (0 if old is None else old.nbytes)
+            self._kept[key] = value
+            while self._size > self.limit and len(self._kept) > 1:
+                self._size -= self._kept.popitem(last=False)[1].nbytes
         return value
 
     def clear(self) -> None:
-        self._kept.clear()
-        self._size = 0
+        with self._lock:
+            self._kept.clear()
+            self._size = 0
 
 
 class Encoder:

@@ -24,8 +24,9 @@ from .encoding import Encoder, Picture, Row, crossed
 from .packing import Request, Tree, Unit, pack
 from .protocols import Scorer, Step
 
-#: Shared and plain log-likelihoods may differ by this many nats a token, by precision.
-TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.05, torch.bfloat16: 0.4}
+#: Shared and plain log-likelihoods may differ by this many nats a token, by precision. Rounding
+#: alone moves half precision by up to 0.01 on the tiny models of the tests, more on deep ones.
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
 #: A preamble of fewer tokens is not worth a pass of its own.
 SHORT = 32
 #: Requests of a modality that are answered both ways before the engine trusts itself.
@@ -161,19 +162,18 @@ class Engine:
 
     def _trust(self, group: Sequence[Sequence[Example]]) -> bool:
         """Whether shared answers equal plain ones, tried once for each modality."""
-        unit = group[0]
+        unit = group[-1]  # the largest: it asks for scores and free answers, where any does
         kind = unit[0].modality
         if self.check and kind not in self._trusted:
-            some = [*unit[: CHECKED - 1], unit[-1]] if len(unit) > CHECKED else list(unit)
-            limit, self._limit = self._limit, min(self._limit, 8)
+            # Choices stand first in a unit and free answers last: some of either.
+            half = CHECKED // 2
+            some = [*unit[:half], *unit[-half:]] if len(unit) > CHECKED else list(unit)
             try:
                 reason = self._difference(self._plainly(some), unit)
             except MubenchError:
                 raise
             except Exception:
                 return True  # nothing to compare with: the next batch is, and this one may fail
-            finally:
-                self._limit = limit
             self._trusted[kind] = reason is None
             if reason is not None:
                 self.notes.setdefault("fallback", {})[kind] = reason

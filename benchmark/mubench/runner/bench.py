@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,10 +191,11 @@ def _generate(
 
 def bench_eval(
     images: int, each: int, repeats: int, report: Callable[[str], None] = lambda _: None
-) -> list[Result]:
-    """Every case; RunError where the engine's answers are not those of the plain ways."""
+) -> Iterator[Result]:
+    """Case by case; RunError where the engine's answers are not those of the plain ways."""
     model = build()
-    return [_case(model, name, images, each, repeats, report) for name in CASES]
+    for name in CASES:
+        yield _case(model, name, images, each, repeats, report)
 
 
 def _case(
@@ -341,30 +342,29 @@ def work(
     )
 
 
-def lines(results: Sequence[Result]) -> list[str]:
-    """What `mubench bench eval` prints."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
+def machine() -> str:
+    """What the figures were measured on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    return f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32"
+
+
+def lines(result: Result) -> list[str]:
+    """What `mubench bench eval` prints of a case."""
+    own = result.sides[0]
     made = [
-        f"LLaVA shape, random weights, {torch.get_default_dtype()}; "
-        f"{device or platform.machine()}, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+        "",
+        f"{result.case}: {result.questions} questions, {result.tokens} tokens that differ, "
+        f"{result.flops / 1e9:.0f} GFLOP",
+        f"  answers equal on {result.compared} questions, scores within "
+        f"{result.difference:.1e} nats a token",
     ]
-    for result in results:
-        own = result.sides[0]
-        made += [
-            "",
-            f"{result.case}: {result.questions} questions, {result.tokens} tokens that differ, "
-            f"{result.flops / 1e9:.0f} GFLOP",
-            f"  answers equal on {result.compared} questions, scores within "
-            f"{result.difference:.1e} nats a token",
-        ]
-        for side in result.sides:
-            ratio = "" if side is own else f"  {result.ratio(side):5.1f} x the engine"
-            made.append(f"  {side.name:<24}{side.median:8.3f} s a question{ratio}")
-        made.append(
-            f"  {'floor':<24}{result.floor:8.3f} s a question  at {result.rate / 1e9:.0f} GFLOP/s; "
-            f"the engine takes {own.median / result.floor:.2f} x the floor"
-        )
+    for side in result.sides:
+        ratio = "" if side is own else f"  {result.ratio(side):5.1f} x the engine"
+        made.append(f"  {side.name:<24}{side.median:8.3f} s a question{ratio}")
+    made.append(
+        f"  {'floor':<24}{result.floor:8.3f} s a question  at {result.rate / 1e9:.0f} GFLOP/s; "
+        f"the engine takes {own.median / result.floor:.2f} x the floor"
+    )
     return made
 
 
