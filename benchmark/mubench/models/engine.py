@@ -225,6 +225,8 @@ class Engine:
             if _out_of_memory(error):
                 self.notes["out_of_memory"] = self.notes.get("out_of_memory", 0) + 1
                 self.notes["batch_size"] = max(1, len(group) // 2)
+            else:
+                self.notes.setdefault("retried", []).append(failed)
         _free_memory()  # outside of the handler, which holds on to the tensors of the failure
         if len(group) > 1:
             return self._halves(group, ready)
@@ -241,6 +243,8 @@ class Engine:
 
     def _again(self, unit: Sequence[Example], found: list[Response]) -> list[Response]:
         """Scores that are no numbers are retried alone, once."""
+        if not all(map(_finite, found)):
+            self.notes.setdefault("retried", []).append("log-probability is not finite")
         if len(unit) == 1 and not _finite(found[0]):
             return [Response(unit[0].id, "error", error="log-probability is not finite")]
         return [
