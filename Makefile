@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Bytecode is written when a module is first imported; compiling all of torch takes a minute.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: demo test test-bars test-browser lint base-model clean
+.PHONY: demo test test-bars test-browser bench lint base-model clean
 
 demo: $(VENV)/.installed  ## the main job, end to end
 	$(BIN)/mubench run --method manu --model llava-tiny
@@ -18,6 +18,9 @@ test-bars: $(VENV)/.dev  ## the demo's numbers: accuracy, gold, every method (ab
 
 test-browser: $(VENV)/.dev  ## the report page in headless Chromium
 	$(BIN)/python -m pytest -m browser
+
+bench: $(VENV)/.installed  ## speed of evaluation against plain ways, answers proven equal first
+	$(BIN)/mubench bench eval
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -355,9 +355,70 @@ def tiny_smolvlm(seed: int = 0) -> HFVisionLanguageModel:
     return HFVisionLanguageModel(model, processor, picture)
 
 
+def tiny_mllama(seed: int = 0) -> HFVisionLanguageModel:
+    """Mllama. The picture is no part of the sequence: text attends to it in layers of its own."""
+    import torch
+    from transformers import (
+        MllamaConfig,
+        MllamaForConditionalGeneration,
+        MllamaImageProcessor,
+        MllamaProcessor,
+    )
+
+    special = ("<|eot_id|>", "<|begin|>", "<|image|>", "<|pad|>", "<|python_tag|>")
+    tokenizer = deepcopy(_fast_tokenizer(special, "<|eot_id|>", "<|pad|>"))
+    tokenizer.bos_token = "<|begin|>"
+    processor = MllamaProcessor(
+        image_processor=MllamaImageProcessor(size={"height": 24, "width": 24}, max_image_tiles=2),
+        tokenizer=tokenizer,
+        chat_template=_IDEFICS_TEMPLATE.replace("<image>", "<|image|>").replace(
+            "<end_of_utterance>", "<|eot_id|>"
+        ),
+    )
+    text_config = {
+        "vocab_size": 400,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 3,
+        "cross_attention_layers": [1],
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+    }
+    vision_config = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_global_layers": 1,
+        "attention_heads": 2,
+        "image_size": 24,
+        "patch_size": 6,
+        "max_num_tiles": 2,
+        "supported_aspect_ratios": [[1, 1], [1, 2], [2, 1]],
+        "intermediate_layers_indices": [0],
+        "vision_output_dim": 64,
+    }
+    config = MllamaConfig(
+        text_config=text_config,
+        vision_config=vision_config,
+        image_token_index=tokenizer.convert_tokens_to_ids("<|image|>"),
+    )
+    model = _seeded(lambda: MllamaForConditionalGeneration(config), seed)
+    with torch.no_grad():  # gates start at zero, and a closed gate hides the picture
+        for name, parameter in model.named_parameters():
+            if "gate" in name and parameter.numel() == 1:
+                parameter.fill_(1.0)
+    return HFVisionLanguageModel(model, processor, picture)
+
+
 FAMILIES = {
     "llava": tiny_llava,
     "qwen2_5_vl": tiny_qwen,
     "idefics3": tiny_idefics3,
     "smolvlm": tiny_smolvlm,
 }
+#: Families that the engine is tested on besides.
+MORE_FAMILIES = FAMILIES | {"mllama": tiny_mllama}

@@ -53,7 +53,7 @@ def test_generation_prompt_equals_the_processors_joint_output(model, modality, m
 
     monkeypatch.setattr(model.model, "generate", generate)
     example = of_modality(examples(), modality)[1]
-    model.respond([example], max_new_tokens=3)
+    model.plain([example], 3)
     tensors = {key: value for key, value in given.items() if isinstance(value, torch.Tensor)}
     assert_same_inputs(tensors, joint(model, example, answer=False))
     assert given["do_sample"] is False

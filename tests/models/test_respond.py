@@ -37,7 +37,7 @@ def test_text_ends_at_the_end_token_and_says_so(model, monkeypatch):
         return torch.cat([inputs["input_ids"], torch.tensor(rows)], 1)
 
     monkeypatch.setattr(model.model, "generate", generate)
-    found = model.respond(of_modality(examples(), "text")[:3], max_new_tokens=width)
+    found = model.plain(of_modality(examples(), "text")[:3], width)
     assert [one.finished for one in found] == [True, False, True]
     assert found[0].text == "Oslo"
     assert found[1].text.startswith("Oslo Oslo")
@@ -53,7 +53,8 @@ def test_every_end_token_of_the_generation_config_ends_an_answer():
     model.model.generate = lambda **inputs: torch.cat(
         [inputs["input_ids"], torch.tensor([[*start, stop, *start]])], 1
     )
-    found = model.respond(of_modality(examples(), "text")[:1], max_new_tokens=3)[0]
+    found = model.plain(of_modality(examples(), "text")[:1], 3)[0]
+    assert model.encoder.text([*start, stop, *start]) == ("a", True)
     assert (found.text, found.finished) == ("a", True)
 
 

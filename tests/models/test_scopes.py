@@ -29,6 +29,7 @@ def skeleton(family: str) -> nn.Module:
         "idefics2": "Idefics2",
         "idefics3": "Idefics3",
         "smolvlm": "SmolVLM",
+        "mllama": "Mllama",
     }
     text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     text |= {
@@ -45,6 +46,11 @@ def skeleton(family: str) -> nn.Module:
         vision = {"depth": 2, "num_heads": 2, "hidden_size": 32, "intermediate_size": 48}
         if family == "qwen2_vl":
             vision = {"depth": 2, "num_heads": 2, "hidden_size": 32, "embed_dim": 32}
+    elif family == "mllama":
+        text |= {"cross_attention_layers": [1], "bos_token_id": 1, "eos_token_id": 2}
+        text |= {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
+        vision |= {"num_global_layers": 1, "intermediate_layers_indices": [0]}
+        vision |= {"vision_output_dim": 64, "attention_heads": vision.pop("num_attention_heads")}
     else:
         text |= {"model_type": "mistral" if family == "idefics2" else "llama"}
         if family == "llava":

@@ -12,8 +12,11 @@ import pytest
 
 from mubench.config.resolve import resolve
 from mubench.data.load import BenchmarkData
+from mubench.errors import RunError
+from mubench.models.packing import units
 from mubench.runner import stages
 from mubench.runner.plan import plan
+from mubench.types import Response
 from runner.quick import (
     FEW,
     QUICK,
@@ -118,38 +121,70 @@ def test_killed_from_outside_when_the_stage_s_folder_appears(quick: Quick, tmp_p
     finish_and_compare(quick, tmp_path)
 
 
+class Replays:
+    """Answers from the finished run; only its order and number of questions matter here."""
+
+    def __init__(self, quick: Quick, failing: str = "") -> None:
+        self.found = stages.read_responses(quick.stage("predict", "target"))
+        self.failing = failing
+        self.asked: list[str] = []
+        self.notes: dict[str, object] = {}
+
+    def answers(self, units, *, max_new_tokens, batch, start=0):
+        for unit in units[start:]:
+            self.asked += [example.id for example in unit]
+            yield [
+                Response(example.id, "error", error="out of luck")
+                if example.id == self.failing
+                else self.found[example.id]
+                for example in unit
+            ]
+
+
 @pytest.mark.parametrize("tail", ["", '{"example_id": "torn', '{"example_id": "torn"}\n', "\xff\n"])
-@pytest.mark.parametrize("batches", [0, 2])
-def test_predictions_go_on_after_the_last_whole_batch(
-    quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int, tail: str
+@pytest.mark.parametrize("some", [False, True])
+def test_predictions_go_on_after_the_last_whole_unit(
+    quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, some: bool, tail: str
 ) -> None:
     """What was answered is kept, a torn rest is cut off, the outcome is byte for byte the same."""
     data = BenchmarkData(quick.stage("data"), 0.25)
-    spec = quick.plan.spec
-    planned = stages.fixed_batches(data.examples, spec.predict.batch_size)
+    planned = units(data.examples)
     whole = (quick.stage("predict", "target") / "responses.jsonl").read_bytes()
     lines = whole.splitlines(keepends=True)
-    kept = sum(len(batch) for batch in planned[:batches])
+    kept = next(at for at, unit in enumerate(planned) if len(unit) > 2) if some else 0
+    count = sum(len(unit) for unit in planned[:kept])
     log = tmp_path / "responses.jsonl"
-    log.write_bytes(b"".join(lines[:kept]) + tail.encode("latin-1"))
-
-    class Replays:
-        """Answers from the finished run; only its order and number of questions matter here."""
-
-        asked: list[str] = []
-
-        def respond(self, batch, *, max_new_tokens):
-            found = stages.read_responses(quick.stage("predict", "target"))
-            self.asked += [example.id for example in batch]
-            return [found[example.id] for example in batch]
-
-    model = Replays()
+    # The rest is torn within the next unit, after its first two answers.
+    log.write_bytes(b"".join(lines[: count + 2 * some]) + tail.encode("latin-1"))
+    model = Replays(quick)
     monkeypatch.setattr("mubench.models.load.load_model", lambda *_: model)
-    model.asked = []
-    detail = stages.predict(spec, data, [], tmp_path, lambda *_: None)
+    detail = stages.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
     assert log.read_bytes() == whole
-    assert model.asked == [example.id for batch in planned[batches:] for example in batch]
+    assert model.asked == [example.id for unit in planned[kept:] for example in unit]
     assert detail["questions"] == len(data.examples)
+
+
+def test_a_failed_request_fails_the_run_and_keeps_its_predictions(
+    quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = BenchmarkData(quick.stage("data"), 0.25)
+    planned = units(data.examples)
+    place = next(at for at, unit in enumerate(planned) if len(unit) > 2)
+    bad = planned[place][1].id
+    whole = (quick.stage("predict", "target") / "responses.jsonl").read_bytes()
+    model = Replays(quick, failing=bad)
+    monkeypatch.setattr("mubench.models.load.load_model", lambda *_: model)
+    with pytest.raises(RunError, match=rf"1 of {len(data.examples)}.*{bad}.*out of luck"):
+        stages.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
+    log = tmp_path / "responses.jsonl"
+    assert log.read_bytes().count(b"\n") == whole.count(b"\n")
+    assert stages.read_responses(tmp_path)[bad].status == "error"
+    # Asked again, the run goes on from the unit that failed.
+    again = Replays(quick)
+    monkeypatch.setattr("mubench.models.load.load_model", lambda *_: again)
+    stages.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
+    assert again.asked[0] == planned[place][0].id
+    assert log.read_bytes() == whole
 
 
 def test_a_finished_log_needs_no_model(
@@ -166,14 +201,3 @@ def test_a_finished_log_needs_no_model(
         quick.plan.spec, BenchmarkData(quick.stage("data"), 0.25), [], tmp_path, lambda *_: None
     )
     assert (tmp_path / "responses.jsonl").read_bytes() == whole
-
-
-def test_batches_hold_every_question_once_and_do_not_mix_modalities(quick: Quick) -> None:
-    examples = BenchmarkData(quick.stage("data"), 0.25).examples
-    forth = stages.fixed_batches(examples, 8)
-    assert sorted(example.id for batch in forth for example in batch) == sorted(
-        example.id for example in examples
-    )
-    for batch in forth:
-        assert len({(e.modality, bool(e.choices)) for e in batch}) == 1
-        assert len(batch) <= 8

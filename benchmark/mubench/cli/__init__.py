@@ -53,6 +53,9 @@ def app() -> typer.Typer:
     ):
         benchmarks.command(command.__name__)(command)
     made.add_typer(benchmarks, name="data")
+    bench = typer.Typer(help="How fast mubench is on this machine.", no_args_is_help=True)
+    bench.command("eval")(commands.bench_eval)
+    made.add_typer(bench, name="bench")
     return made
 
 

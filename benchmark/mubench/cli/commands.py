@@ -275,3 +275,27 @@ def cache_clear(
     if what and not removed:
         raise UsageError(f"nothing in the cache is called '{what}' (see: mubench cache ls)")
     print(f"removed {removed} stage{'s' if removed != 1 else ''}")
+
+
+def bench_eval(
+    images: Annotated[int, typer.Option(min=1, help="Pictures in a pass.")] = 8,
+    questions: Annotated[int, typer.Option(min=1, help="Questions about each.")] = 9,
+    repeats: Annotated[int, typer.Option(min=1, help="Interleaved repeats.")] = 3,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw time a question over questions a picture, as PNG.")
+    ] = None,
+) -> None:
+    """The evaluation engine against plain ways; proves equal answers, then prints times."""
+    import sys
+
+    from mubench.runner import bench
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    print(f"LLaVA shape of about 100 M random weights; {bench.machine()}")
+    for result in bench.bench_eval(images, questions, repeats, say):
+        print("\n".join(bench.lines(result)), flush=True)
+    if plot is not None:
+        bench.plot_growth(bench.growth((1, 3, 9, 27, 81), repeats, say), plot)
+        print(f"plot: {plot}")

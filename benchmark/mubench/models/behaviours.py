@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +22,8 @@ from .protocols import Behaviour
 
 class _Plain:
     """A behaviour whose settings are its fields, and all there is to it."""
+
+    unshared: ClassVar[str] = ""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -90,12 +92,13 @@ class OutputFilter(_Plain):
     refusal: str
 
     def attach(self, model: Any) -> None:
-        answer = model.respond
+        answers = model.answers
 
-        def respond(*args: Any, **options: Any) -> list[Response]:
-            return [self.filtered(response) for response in answer(*args, **options)]
+        def filtered(*args: Any, **options: Any) -> Iterator[list[Response]]:
+            for unit in answers(*args, **options):
+                yield [self.filtered(response) for response in unit]
 
-        model.respond = respond
+        model.answers = filtered
 
     def filtered(self, response: Response) -> Response:
         said = f" {_words(response.text or '')} "
@@ -118,6 +121,7 @@ class LogitDifference:
     """
 
     kind: ClassVar[str] = "logit-difference"
+    unshared: ClassVar[str] = "the assistant's logits are subtracted where the whole model runs"
 
     def __init__(self, assistant: Any, layers: int, weight: float, filter: float) -> None:
         self.assistant = assistant

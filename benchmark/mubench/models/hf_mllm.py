@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -16,10 +17,12 @@ from torch import Tensor
 from mubench.errors import UsageError
 from mubench.types import Capability, Example, Response
 
-from . import behaviours
-from .encoding import IGNORE, Encoder, Row
+from . import behaviours, packing
+from .encoding import IGNORE, Encoder, Picture, Row
+from .engine import Engine
 from .layouts import LAYOUTS, Layout
 from .protocols import Batch, Behaviour, DeltaKind, Images, Neurons, Scope, Units
+from .scorer import ModelScorer
 
 
 class HFVisionLanguageModel:
@@ -39,6 +42,7 @@ class HFVisionLanguageModel:
         self._adapter_scale = 1.0
         self._rows: dict[str, list[Rows]] = {}
         self._behaviour: Behaviour | None = None
+        self.notes: dict[str, Any] = {}
         self._zeroed: dict[str, dict[str, list[int]]] = {"rows": {}, "columns": {}}
 
     # -- tensors ----------------------------------------------------------------------------
@@ -47,6 +51,11 @@ class HFVisionLanguageModel:
     def device(self) -> torch.device:
         found: torch.device = next(self.model.parameters()).device
         return found
+
+    @property
+    def base(self) -> Any:
+        """The conditional-generation model itself, adapters in place."""
+        return self.model.get_base_model() if self._scope == "lora" else self.model
 
     @property
     def layout(self) -> Layout:
@@ -302,39 +311,69 @@ class HFVisionLanguageModel:
 
     # -- answering --------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def respond(self, examples: Sequence[Example], *, max_new_tokens: int) -> list[Response]:
-        """Answer one batch of one modality: candidates scored; text unless options are given."""
-        scored = self._likelihoods(examples)
-        texts: list[tuple[str, bool] | None] = [None] * len(examples)
+        """Candidates scored for every example, and a greedy text unless it has options."""
+        found: dict[str, Response] = {}
+        for unit in self.answers(packing.units(examples), max_new_tokens=max_new_tokens, batch=32):
+            found |= {one.example_id: one for one in unit}
+        return [found[example.id] for example in examples]
+
+    def answers(
+        self, units: Sequence[Sequence[Example]], *, max_new_tokens: int, batch: int, start: int = 0
+    ) -> Iterator[list[Response]]:
+        """Responses unit by unit, by the engine; ``notes`` says afterwards what the record should
+        carry."""
+        self.model.eval()
+        with torch.inference_mode():
+            scorer = ModelScorer(self.base)
+        engine = Engine(
+            self.encoder,
+            scorer,
+            self,
+            self.device,
+            self.model.dtype,
+            unshared=self._behaviour.unshared if self._behaviour else "",
+            notes=self.notes,
+        )
+        return engine.answers(units, max_new_tokens=max_new_tokens, batch=batch, start=start)
+
+    def positions(self, row: Row, pictures: Sequence[Picture]) -> Tensor:
+        """[T] or [axes, T] positions of a row's tokens, as the model itself would count them."""
+        core = self.base.model
+        if not pictures or not hasattr(core, "get_rope_index"):
+            return torch.arange(len(row["input_ids"]))
+        known = inspect.signature(core.get_rope_index).parameters
+        given = {key: torch.tensor([values]) for key, values in row.items() if key in known}
+        for key in pictures[0].tensors.keys() & known.keys():
+            given[key] = torch.cat([picture.tensors[key] for picture in pictures])
+        found: Tensor = core.get_rope_index(**given)[0][:, 0]
+        return found
+
+    @torch.inference_mode()
+    def plain(self, examples: Sequence[Example], max_new_tokens: int) -> list[Response]:
+        """One batch, choices or free answers of one modality, with nothing shared."""
+        texts: list[tuple[str | None, bool | None]] = [(None, None)] * len(examples)
         if not examples[0].choices:
             texts = list(self._generate(examples, max_new_tokens))
         return [
-            Response(
-                example_id=example.id,
-                status="ok",
-                logprobs=logprobs,
-                lengths=lengths,
-                text=text[0] if text else None,
-                finished=text[1] if text else None,
+            Response(example.id, "ok", logprobs, lengths, text, finished)
+            for example, (logprobs, lengths), (text, finished) in zip(
+                examples, self._likelihoods(examples), texts, strict=True
             )
-            for example, (logprobs, lengths), text in zip(examples, scored, texts, strict=True)
         ]
 
     def _likelihoods(
         self, batch: Sequence[Example]
-    ) -> list[tuple[tuple[float, ...], tuple[int, ...]]]:
+    ) -> Iterator[tuple[tuple[float, ...], tuple[int, ...]]]:
         candidates = [example.choices or (example.answer,) for example in batch]
         flat = [example for example, many in zip(batch, candidates, strict=True) for _ in many]
         encoded = self.encode(flat, [text for many in candidates for text in many])
-        logp = self.logp(encoded).tolist()
-        lengths = (encoded.labels != IGNORE).sum(1).tolist()
-        scored, start = [], 0
+        found = zip(
+            self.logp(encoded).tolist(), (encoded.labels != IGNORE).sum(1).tolist(), strict=True
+        )
         for many in candidates:
-            end = start + len(many)
-            scored.append((tuple(logp[start:end]), tuple(lengths[start:end])))
-            start = end
-        return scored
+            logps, lengths = zip(*(next(found) for _ in many), strict=True)
+            yield logps, lengths
 
     def _generate(
         self, batch: Sequence[Example], max_new_tokens: int
@@ -345,12 +384,12 @@ class HFVisionLanguageModel:
             **inputs,
             max_new_tokens=max_new_tokens,
             do_sample=False,
+            num_beams=1,
+            repetition_penalty=1.0,  # some checkpoints set one: greedy means the likeliest token
             pad_token_id=self.tokenizer.pad_token_id,
         )
         for row in output[:, inputs["input_ids"].shape[1] :].tolist():
-            ends = [place for place, token in enumerate(row) if token in self.encoder.ends]
-            text = self.tokenizer.decode(row[: ends[0]] if ends else row, skip_special_tokens=True)
-            yield text.strip(), bool(ends)
+            yield self.encoder.text(row)
 
     # -- storage ----------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ class Layout:
         return self.language_mlp.removesuffix(r"\.mlp")
 
 
+_ATTENTION = r"(?:self_attn|cross_attn)\.(?:q|k|v|o)_proj"
 _PROJECTIONS = r"(?:self_attn\.(?:q|k|v|o)_proj|mlp\.(?:gate|up|down)_proj)"
 
 LAYOUTS: dict[str, Layout] = {
@@ -76,5 +77,11 @@ LAYOUTS: dict[str, Layout] = {
         language_mlp=r"model\.text_model\.layers\.(\d+)\.mlp",
         vision_mlp=r"model\.vision_model\.encoder\.layers\.(\d+)\.mlp",
         lora=rf"model\.text_model\.layers\.\d+\.{_PROJECTIONS}",
+    ),
+    "mllama": Layout(
+        vision=r"model\.vision_model\..*",
+        language_mlp=r"model\.language_model\.layers\.(\d+)\.mlp",
+        vision_mlp=r"model\.vision_model\.transformer\.layers\.(\d+)\.mlp",
+        lora=rf"model\.language_model\.layers\.\d+\.(?:{_ATTENTION}|mlp\.(?:gate|up|down)_proj)",
     ),
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -13,6 +13,8 @@ from mubench.types import Capability, Example, Response
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from .encoding import Picture
 
 Tower = Literal["vision", "language"]
 Scope = Literal["lora", "full", "rows"]
@@ -59,18 +61,61 @@ class Behaviour(Protocol):
     * on the logits: a hook of the Hugging Face model, so that whoever calls ``model(**inputs)`` or
       ``generate`` gets changed logits. Extra keys and values live in the caller's own cache, as
       further layers: what reorders, repeats or crops the cache treats them alike;
-    * on the decoded text: around ``respond``.
+    * on the decoded text: around ``answers``.
 
     ``settings`` are JSON; with the files of ``save`` they are all there is to it.
     """
 
     kind: ClassVar[str]
+    #: Why the evaluation engine must not share work between questions, if it must not.
+    unshared: ClassVar[str]
 
     @property
     def settings(self) -> dict[str, Any]: ...
     def attach(self, model: Any) -> None: ...
     def save(self, folder: Path) -> None: ...
     def digest(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Tokens that a model reads next, in B rows of T, after S tokens it has read before.
+
+    ``positions``: [B, T], or [axes, B, T] where positions have several axes. ``visible``: [B, S+T]
+    marks what is no padding (attention is causal), or [B, T, S+T] says what each token may see.
+    ``pictures``: those whose tokens stand in this step, in their order. ``ask``: rows and columns
+    of the tokens after which logits are wanted. ``crossed``: for models with cross attention, by
+    input name, what of the pictures each token attends to [B, T, pictures, tiles].
+    """
+
+    ids: Tensor
+    positions: Tensor
+    visible: Tensor
+    ask: tuple[Tensor, Tensor]
+    pictures: Sequence[Picture] = ()
+    crossed: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Scorer(Protocol):
+    """What the evaluation engine asks of a model: the one seam for methods that act on logits.
+
+    A memory holds what was read (a key-value cache) and belongs to the scorer alone: one that
+    combines two models keeps a pair of memories, reads the step with both, and combines logits.
+    Log-probabilities, free generation and every batch layout follow from these three calls.
+    """
+
+    def read(self, memory: Any, step: Step) -> tuple[Tensor, Any]:
+        """Float32 logits [N, V] at the N asked places, and the memory with the step appended.
+        ``memory`` is None at the start; the one given is spent, but for ``cut``."""
+        ...
+
+    def rows(self, memory: Any, index: Tensor) -> Any:
+        """A memory of its own, of the rows ``index`` [B'] (any may come more than once)."""
+        ...
+
+    def cut(self, memory: Any, length: int) -> Any:
+        """The memory with only its first ``length`` tokens."""
+        ...
 
 
 class TrainableModel(Protocol):
@@ -104,6 +149,9 @@ class TrainableModel(Protocol):
     def module(self, name: str) -> torch.nn.Module: ...
     def zero(self, *, rows: Units, columns: Units) -> None: ...
     def respond(self, examples: Sequence[Example], *, max_new_tokens: int) -> list[Response]: ...
+    def answers(
+        self, units: Sequence[Sequence[Example]], *, max_new_tokens: int, batch: int, start: int = 0
+    ) -> Iterator[list[Response]]: ...
     def save_delta(self, folder: Path) -> DeltaKind: ...
     def load_delta(self, folder: Path) -> None: ...
     def save(self, folder: Path) -> None: ...

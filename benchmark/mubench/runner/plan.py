@@ -19,7 +19,9 @@ from .store import Store
 #: Code that a stage's result depends on; a change of it makes a new key.
 CODE: Mapping[str, tuple[str, ...]] = {
     "model": (
-        "mubench.models",
+        "mubench.models.hf_mllm",
+        "mubench.models.encoding",
+        "mubench.models.layouts",
         "mubench.methods.loops",
         "mubench.runner.stages",
     ),

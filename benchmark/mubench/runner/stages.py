@@ -147,25 +147,41 @@ def _keep_last_good(model: Any, log: dict[str, Any], folder: Path, failure: str)
 def predict(
     spec: RunSpec, data: BenchmarkData, deltas: Sequence[Path], folder: Path, report: Report
 ) -> dict[str, Any]:
-    """Answer every question; goes on after the last whole batch of an interrupted attempt."""
+    """Answer every question, unit by unit; goes on after the last whole unit of an interrupted
+    attempt. RunError, with all responses kept, if a request failed even alone."""
     from mubench.models.load import load_model
+    from mubench.models.packing import units
 
     path = folder / "responses.jsonl"
-    batches = fixed_batches(data.examples, spec.predict.batch_size)
-    done = _keep_whole_batches(path, batches)
-    todo = batches[done:]
-    if todo:
+    asked = units(data.examples)
+    done = _keep_whole_units(path, asked)
+    detail: dict[str, Any] = {"questions": len(data.examples), "units": len(asked)}
+    failed: list[Response] = []
+    if done < len(asked):
         seed_libraries(integer(spec.seed, "predict"))
         model = load_model(spec.model, data.image, deltas)
+        answers = model.answers(
+            asked,
+            max_new_tokens=spec.predict.max_new_tokens,
+            batch=spec.predict.batch_size,
+            start=done,
+        )
         with open(path, "a", encoding="utf-8") as out:
-            for number, batch in enumerate(todo, start=done + 1):
-                responses = model.respond(batch, max_new_tokens=spec.predict.max_new_tokens)
+            for number, responses in enumerate(answers, start=done + 1):
                 for response in responses:
                     out.write(json.dumps(asdict(response), ensure_ascii=False) + "\n")
                 out.flush()
                 os.fsync(out.fileno())
-                report(number, len(batches), f"batch {number} of {len(batches)}")
-    return {"questions": len(data.examples), "batches": len(batches)}
+                failed += [response for response in responses if response.status == "error"]
+                report(number, len(asked), f"unit {number} of {len(asked)}")
+        detail |= {"batch_size": spec.predict.batch_size, **model.notes}
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(data.examples)} questions got no answer, the first is "
+            f"{failed[0].example_id} ({failed[0].error}); the responses are kept in {path}, and "
+            "the same command asks again from that question on"
+        )
+    return detail
 
 
 def paper_track(
@@ -195,33 +211,30 @@ def paper_cells(folders: dict[Role, Path]) -> list[PaperCell]:
     ]
 
 
-def fixed_batches(examples: Sequence[Example], size: int) -> list[list[Example]]:
-    """Batches of one modality and task, similar lengths together; always the same for the same
-    examples, so that an interrupted prediction goes on with the very batches it had begun."""
-    groups: dict[tuple[str, bool], list[Example]] = {}
-    for example in examples:
-        groups.setdefault((example.modality, bool(example.choices)), []).append(example)
-    batches = []
-    for group in groups.values():
-        group.sort(key=lambda example: (len(example.question) + len(example.answer), example.id))
-        batches += [group[start : start + size] for start in range(0, len(group), size)]
-    return batches
-
-
-def _keep_whole_batches(path: Path, batches: Sequence[Sequence[Example]]) -> int:
-    """Cut a torn tail off an interrupted log; returns how many whole batches it holds."""
+def _keep_whole_units(path: Path, units: Sequence[Sequence[Example]]) -> int:
+    """Cut what is torn, and what follows the first failed request, off an interrupted log;
+    returns how many whole units it holds."""
     if not path.exists():
         return 0
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     done = used = 0
-    for batch in batches:
-        part = lines[used : used + len(batch)]
-        if len(part) < len(batch):
+    for unit in units:
+        part = lines[used : used + len(unit)]
+        if not _answers(part, unit):
             break
-        used += len(batch)
+        used += len(unit)
         done += 1
     path.write_text("".join(f"{line}\n" for line in lines[:used]), encoding="utf-8")
     return done
+
+
+def _answers(lines: Sequence[str], unit: Sequence[Example]) -> bool:
+    try:
+        rows = [json.loads(line) for line in lines]
+        found = [(row["example_id"], row["status"]) for row in rows]
+    except (ValueError, TypeError, KeyError):
+        return False
+    return found == [(example.id, "ok") for example in unit]
 
 
 def read_responses(folder: Path) -> dict[str, Response]:
