@@ -11,7 +11,7 @@ demo: $(VENV)/.installed  ## the main job, end to end
 	$(BIN)/mubench run --method manu --model llava-tiny
 
 test: $(VENV)/.dev  ## the test suite, minutes on two cores
-	$(BIN)/python -m pytest -m "not bars and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not bars and not browser"
 
 test-bars: $(VENV)/.dev  ## the demo's numbers: accuracy, gold, every method (about 15 minutes)
 	$(BIN)/python -m pytest -m bars --timeout 3000
