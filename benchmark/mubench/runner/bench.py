@@ -406,6 +406,9 @@ def plot_growth(seconds: Mapping[int, float], path: Path) -> None:
     axes.set_xlabel("questions about one picture, N")
     axes.set_ylabel("seconds a question")
     axes.set_xticks(counts, [str(count) for count in counts])
+    marks = [m * 10.0**e for e in range(-6, 4) for m in (1, 2, 5)]
+    marks = [mark for mark in marks if branch / 2 < mark < 2 * measured.max()]
+    axes.set_yticks(marks, [f"{mark:g}" for mark in marks])
     axes.minorticks_off()
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
