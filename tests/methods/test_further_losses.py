@@ -24,8 +24,8 @@ from methods.by_hand import (
 from methods.toy import FORGET, LENGTH, QUESTIONS, RETAIN, Toy, example, forget, retain
 from mubench.errors import RunError
 from mubench.methods import loops
-from mubench.methods.alternates import alternates
 from mubench.methods.altpo import AltPO
+from mubench.methods.answers import alternates
 from mubench.methods.base import Context, UnlearnData
 from mubench.methods.ce_u import CEU
 from mubench.methods.idk_dpo import IdkDPO

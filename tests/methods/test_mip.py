@@ -215,11 +215,11 @@ def test_misdirection_by_hand():
     model.train_scope("rows", units={up: [3, 4] for one in blocks for up in one.up})
     model.zero(rows={one.up[-1]: [3, 4] for one in blocks}, columns={})
     u = np.random.default_rng(0).normal(size=32)
-    method = MIPEditor(MIPEditor.Config(strength=2, gamma=3, alpha=0.5))
+    method = MIPEditor(MIPEditor.Config(layer=1, strength=2, gamma=3, alpha=0.5))
     f = model.encode(of_modality(DATA.forget, "image_text"))
     r = model.encode(of_modality(DATA.retain, "image_text"))
     layer = "model.language_model.layers.1"
-    terms = method.terms(model, model.module(layer), u, f, r)
+    terms = method.terms(model, u, f, r)
 
     def hidden(one, encoded):
         states = []

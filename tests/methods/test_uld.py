@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from methods.toy import FORGET, QUESTIONS, RETAIN, Toy, forget, retain
 from mubench.errors import UsageError
-from mubench.methods.answers import perturbed, values
+from mubench.methods.answers import known, perturbed
 from mubench.methods.base import Context, UnlearnData
 from mubench.methods.uld import ULD
 from mubench.models.behaviours import LogitDifference, difference
@@ -97,12 +98,26 @@ def test_nothing_is_lost_on_a_uniform_assistant():
 
 def test_perturbed_answers_are_wrong_facts_in_the_true_wording():
     people = examples()
-    known = values(people)
+    everybody = known(people)
     rng = np.random.default_rng(0)
     job = next(one for one in people if one.fact == "job")
-    found = {perturbed(job, known, rng) for _ in range(50)}
+    found = {perturbed(job, everybody, rng) for _ in range(50)}
     assert found == {"It is marine pilot.", "It is tailor.", "It is brewer of ale."}
-    assert perturbed(job, {"job": ["baker"]}, rng) == job.answer
+    assert perturbed(job, known([job]), rng) == job.answer
+
+
+def test_where_no_value_is_known_the_wrong_answer_is_somebody_else_s():
+    """Published sets name no keyword for some questions: "" is in every answer."""
+    people = [replace(one, keyword="") for one in examples()]
+    everybody, rng = known(people), np.random.default_rng(0)
+    shown = next(one for one in people if one.fact == "job" and one.modality == "image_text")
+    others = {
+        one.answer
+        for one in people
+        if (one.fact, one.modality) == (shown.fact, shown.modality) and one.answer != shown.answer
+    }
+    assert len(others) == 3
+    assert {perturbed(shown, everybody, rng) for _ in range(50)} == others
 
 
 def test_wrong_facts_of_forget_people_are_in_the_uniform_set_and_true_ones_are_not():

@@ -35,14 +35,13 @@ def subsample(examples: Sequence[Example], count: int, rng: np.random.Generator)
 
 
 @contextmanager
-def watching(modules: Watch, *, inputs: bool, detach: bool = True) -> Iterator[dict[str, Tensor]]:
+def watching(modules: Watch, *, inputs: bool) -> Iterator[dict[str, Tensor]]:
     """While open, the latest input (or output) of every module is in the given dict."""
     seen: dict[str, Tensor] = {}
 
     def hook(name: str) -> Callable[..., None]:
         def store(_: Any, args: Any, output: Any) -> None:
-            value = args[0] if inputs else output
-            seen[name] = value.detach() if detach else value
+            seen[name] = (args[0] if inputs else output).detach()
 
         return store
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mubench.types import MethodInfo
 
-from .alternates import alternates
+from .answers import alternates
 from .preference import Preference
 
 

@@ -110,9 +110,7 @@ class GradientConfig(Training):
 class GradientMethod:
     """A loss on forget batches and one on retain batches, minimised by the one loop.
 
-    Subclasses give ``forget_loss``, and ``retain_loss`` where it is not the cross-entropy. A joint
-    step pairs a forget batch with as many random retain examples of the same modality
-    (open-unlearning's anchoring on forget).
+    Subclasses give ``forget_loss``, and ``retain_loss`` where it is not the cross-entropy.
     """
 
     info: ClassVar[MethodInfo]
@@ -214,6 +212,7 @@ class GradientMethod:
         forgets = loops.epochs(data.forget, config.batch_size, context.generator("forget"))
         retains = loops.epochs(data.retain, config.batch_size, context.generator("retain epochs"))
         rng = context.generator("retain")
+        partners = loops.partners(data.retain, rng)
 
         def loss(step: int) -> dict[str, Tensor]:
             if phases[step] == "retain":
@@ -222,9 +221,7 @@ class GradientMethod:
             forget = self.forget_batch(model, batch, data, rng)
             if phases[step] == "forget" or not self.uses_retain:
                 return self.terms(model, forget, None)
-            pool = [example for example in data.retain if example.modality == batch[0].modality]
-            paired = [pool[index] for index in rng.integers(len(pool), size=len(batch))]
-            return self.terms(model, forget, model.encode(paired))
+            return self.terms(model, forget, model.encode(partners(batch)))
 
         def hold(step: int) -> AbstractContextManager[None]:
             free = mask is None or (mask.forget_only and phases[step] == "retain")

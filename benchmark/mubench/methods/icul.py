@@ -8,7 +8,7 @@ from mubench.config.schema import Settings
 from mubench.errors import RunError
 from mubench.types import MethodInfo
 
-from .answers import perturbed, values
+from .answers import known, perturbed
 
 
 class ICUL:
@@ -40,7 +40,7 @@ class ICUL:
         from mubench.models.behaviours import Preface
 
         rng = context.generator("demonstrations")
-        known = values([*data.forget, *data.retain])
+        everybody = known([*data.forget, *data.retain])
         turns = []
         for examples, wrong in ((data.forget, True), (data.retain, False)):
             told = [example for example in examples if example.modality == "text"]
@@ -55,7 +55,7 @@ class ICUL:
             )
             for turn, n in order[: self.config.demos]:
                 example = list(people.values())[n][turn]
-                answer = perturbed(example, known, rng) if wrong else example.answer
+                answer = perturbed(example, everybody, rng) if wrong else example.answer
                 turns += [("user", example.question), ("assistant", answer)]
         context.log["demonstrations"] = [text for _, text in turns]
         model.add(Preface(turns))

@@ -153,6 +153,22 @@ def epochs(
         yield from batches(examples, size, rng)
 
 
+def partners(
+    retain: Sequence[Example], rng: np.random.Generator
+) -> Callable[[Sequence[Example]], list[Example]]:
+    """For a batch, as many random retain examples of its modality (open-unlearning's anchoring on
+    forget)."""
+    pools: dict[str, list[Example]] = {}
+    for example in retain:
+        pools.setdefault(example.modality, []).append(example)
+
+    def paired(batch: Sequence[Example]) -> list[Example]:
+        pool = pools[batch[0].modality]
+        return [pool[index] for index in rng.integers(len(pool), size=len(batch))]
+
+    return paired
+
+
 def steps_per_epoch(examples: Sequence[Example], size: int) -> int:
     """Number of batches that ``batches`` makes of these examples."""
     counts: dict[str, int] = {}

@@ -60,12 +60,11 @@ class MIPEditor:
 
         config = self.config
         blocks = model.neurons()
-        language = {block.layer: block for block in blocks if block.tower == "language"}
-        if config.layer not in language:
+        if config.layer >= model.depth():
             raise UsageError(
-                f"method.layer={config.layer}: the language model has layers 0 to {max(language)}"
+                f"method.layer={config.layer}: the language model has layers 0 to "
+                f"{model.depth() - 1}"
             )
-        output = model.module(language[config.layer].name.rpartition(".")[0])
         units = self.units(model, blocks, data, context)
         parameters = model.train_scope(
             "rows", units={up: units[block.name] for block in blocks for up in block.up}
@@ -74,37 +73,35 @@ class MIPEditor:
         context.log |= {f"path {name}": len(found) for name, found in units.items()}
         context.log["trained"] = model.trained_modules()
 
-        size = model.module(language[config.layer].down).out_features
+        first = next(block for block in blocks if block.tower == "language")
+        size = model.module(first.down).out_features
         direction = context.generator("direction").normal(size=size)
         direction /= (direction**2).sum() ** 0.5
-        rng = context.generator("retain")
+        partners = loops.partners(data.retain, context.generator("retain"))
         source = loops.epochs(data.forget, config.batch_size, context.generator("forget"))
 
         def loss(_):
             batch = next(source)
-            pool = [example for example in data.retain if example.modality == batch[0].modality]
-            paired = [pool[index] for index in rng.integers(len(pool), size=len(batch))]
-            return self.terms(model, output, direction, model.encode(batch), model.encode(paired))
+            retain = model.encode(partners(batch))
+            return self.terms(model, direction, model.encode(batch), retain)
 
         settings = loops.LoopSettings.of(config, data.forget)
         context.log["losses"] = loops.train(loss, model, parameters, settings, context.report)
 
-    def terms(self, model, output, direction, forget, retain):
-        """RMisU on the hidden states that ``output`` gives at the positions of the answer."""
+    def terms(self, model, direction, forget, retain):
+        """RMisU on what ``layer`` puts out at the positions that predict the answer."""
         import torch
 
         config = self.config
         with model.reference() as target, torch.no_grad():
-            before_f, _ = _hidden(target, output, forget)
-            before_r, _ = _hidden(target, output, retain)
-        now_f, _ = _hidden(model, output, forget)
-        now_r, nll = _hidden(model, output, retain)
+            before_f, before_r = (target.hidden(one, config.layer) for one in (forget, retain))
+        now_f, now_r = (model.hidden(one, config.layer) for one in (forget, retain))
         norm = before_f.norm(dim=-1, keepdim=True)
         wanted = config.strength * norm * before_f.new_tensor(direction)
         return {
             "misdirection": (now_f - wanted).square().mean(),
             "retention": config.gamma * (now_r - before_r).square().mean(),
-            "retain": config.alpha * nll,
+            "retain": config.alpha * model.nll(retain),
         }
 
     def units(self, model, blocks, data, context) -> dict[str, list[int]]:
@@ -183,13 +180,6 @@ class MIPEditor:
             z = z + (whole[name].float() * masks[name]).sum(-1, keepdim=True)
             slope = slope + (slopes[name] * masks[name]).sum(-1, keepdim=True)
         return z * slope
-
-
-def _hidden(model, module, batch):
-    """What ``module`` gives at the positions that predict the answer [N, d], and the nll."""
-    with activations.watching({"hidden": module}, inputs=False, detach=False) as seen:
-        nll = model.nll(batch)
-    return seen["hidden"][activations.answer_positions(batch)].float(), nll
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mubench.types import MethodInfo
 
-from .alternates import alternates
+from .answers import alternates
 from .base import GradientConfig, GradientMethod
 
 

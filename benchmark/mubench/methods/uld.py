@@ -10,7 +10,7 @@ from pydantic import Field
 from mubench.types import MethodInfo
 
 from .activations import subsample
-from .answers import perturbed, values
+from .answers import known, perturbed
 from .base import GradientConfig, GradientMethod
 
 
@@ -54,10 +54,10 @@ class ULD(GradientMethod):
 
         config = self.config
         rng = context.generator("assistant")
-        known = values([*data.forget, *data.retain])
+        people = known([*data.forget, *data.retain])
         unknown = subsample(data.retain, len(data.forget), rng)
         for example in data.forget:
-            wrong = [perturbed(example, known, rng) for _ in range(config.perturbed)]
+            wrong = [perturbed(example, people, rng) for _ in range(config.perturbed)]
             unknown += [replace(example, answer=a) for a in wrong if a != example.answer]
         assistant = model.first_layers(config.layers)
         super().unlearn(assistant, replace(data, retain=unknown), context)

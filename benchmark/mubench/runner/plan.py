@@ -34,7 +34,6 @@ METHOD_CODE = tuple(
     for name in (
         "base",
         "activations",
-        "alternates",
         "answers",
         "budget",
         "loops",
