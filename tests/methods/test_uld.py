@@ -164,9 +164,9 @@ def test_wrong_facts_of_forget_people_are_in_the_uniform_set_and_true_ones_are_n
 # -- an assistant of the same weights -------------------------------------------------------------
 
 
-def an_assistant(model, seed=5):
-    """One layer with an adapter that is drawn at random."""
-    assistant = model.first_layers(1)
+def an_assistant(model, seed=5, layers=1):
+    """The first layers with an adapter that is drawn at random."""
+    assistant = model.first_layers(layers)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in assistant.train_scope("lora", r=2, lora_alpha=4):
@@ -174,9 +174,9 @@ def an_assistant(model, seed=5):
     return assistant
 
 
-def with_assistant(family, *, weight=0.75, filter=0.2, seed=5):
+def with_assistant(family, *, weight=0.75, filter=0.2, seed=5, layers=1):
     model = MORE_FAMILIES[family]()
-    model.add(LogitDifference(an_assistant(model, seed), 1, weight, filter))
+    model.add(LogitDifference(an_assistant(model, seed, layers), layers, weight, filter))
     return model
 
 
@@ -297,10 +297,11 @@ def test_the_engine_shares_both_memories_and_answers_as_plain_batches_do(family)
     assert [one.text for one in found] != [one.text for one in bare]
 
 
-@pytest.mark.parametrize("family", ["llava", "mllama"])
-def test_answers_with_an_assistant_do_not_depend_on_the_batch(family, monkeypatch):
-    """Nor on how many trees a unit has: the memories of both are cut back between them."""
-    model = with_assistant(family)
+@pytest.mark.parametrize(("family", "layers"), [("llava", 1), ("mllama", 2)])
+def test_answers_with_an_assistant_do_not_depend_on_the_batch(family, layers, monkeypatch):
+    """Nor on how many trees a unit has: the memories of both are cut back between them, but for
+    the picture's in the second of Mllama's layers."""
+    model = with_assistant(family, layers=layers)
     asked = examples() + questions(24)
     wanted = plain(model, asked, 6)
     monkeypatch.setattr(packing, "WIDTH", 60)
