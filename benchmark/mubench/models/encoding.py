@@ -267,7 +267,7 @@ class Encoder:
         )
         shown = [self.picture(name) for image in images for name in self.pictures(image)]
         for key in shown[0].tensors if shown else ():
-            inputs[key] = torch.cat([picture.tensors[key] for picture in shown])
+            inputs[key] = joined([picture.tensors[key] for picture in shown])
         for key in shown[0].crossed if shown else ():
             if len(shown) > len(rows):
                 raise RunError(
@@ -276,6 +276,19 @@ class Encoder:
             attends = inputs["input_ids"] == self.processor.image_token_id
             inputs[key] = crossed(attends.cumsum(1), [picture.crossed[key] for picture in shown])
         return inputs
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """[sum of N, ...] from [N, ...] each. Pictures of fewer tiles or pixels end in zeros, as
+    processors themselves pad them; families drop what is all zero or masked."""
+    sizes = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+    made = tensors[0].new_zeros(sum(map(len, tensors)), *sizes)
+    start = 0
+    for tensor in tensors:
+        place = (slice(start, start + len(tensor)), *map(slice, tensor.shape[1:]))
+        made[place] = tensor
+        start += len(tensor)
+    return made
 
 
 def crossed(attends: Tensor, masks: Sequence[Tensor]) -> Tensor:

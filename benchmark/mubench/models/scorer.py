@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from .encoding import Memo, Picture
+from .encoding import Memo, Picture, joined
 from .protocols import Step
 
 #: Features of pictures by content: checkpoints with the same tower and projector share them.
@@ -76,7 +76,7 @@ class ModelScorer:
             return {}
         if not self.keeps:
             keys = pictures[0].tensors
-            return {key: self._here(torch.cat([p.tensors[key] for p in pictures])) for key in keys}
+            return {key: self._here(joined([p.tensors[key] for p in pictures])) for key in keys}
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
         features = [self._features(picture).to(self.device) for picture in pictures]
