@@ -7,14 +7,16 @@ from hashlib import sha256
 from typing import Any
 
 import torch
+from psutil import virtual_memory
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from .encoding import Memo, Picture, joined
 from .protocols import Step
 
-#: Features of pictures by content: checkpoints with the same tower and projector share them.
-FEATURES: Memo[Tensor] = Memo()
+#: Features of pictures by content: checkpoints with the same tower and projector share them. They
+#: pay when a whole pass fits: the next one asks for the pictures in the same order.
+FEATURES: Memo[Tensor] = Memo(virtual_memory().total // 8)
 
 
 class ModelScorer:
