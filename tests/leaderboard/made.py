@@ -69,9 +69,7 @@ def answers(name: str, seed: int, knows: dict[str, float]) -> list[Response]:
         true = example.choices.index(example.answer) if example.choices else 0
         if example.task == "choice":
             best = true if right else (true + 1) % 4
-            logprobs = tuple(
-                -float(rng.random()) - (0.1 if i == best else 2.0) for i in range(4)
-            )
+            logprobs = tuple(-float(rng.random()) - (0.1 if i == best else 2.0) for i in range(4))
             said.append(Response(example.id, "ok", logprobs, (2,) * 4))
         else:
             text = example.answer if right else f"{example.fact} 9"
@@ -107,7 +105,7 @@ def run_values(method: str, seed: int, forget: float, kept: float) -> tuple[dict
             "version": "1",
             "content_sha": CONTENT,
             "source": {},
-            "persons": {set_: PEOPLE for set_ in SETS},
+            "persons": dict.fromkeys(SETS, PEOPLE),
             "items": {set_: sum(e.set == set_ for e in examples()) for set_ in SETS},
         },
         provenance={

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from leaderboard import made
 
 JUDGE = made.validator()
-FILES = ("record.json", "submission.json", "predictions/method.jsonl.gz", "predictions/gold.jsonl.gz")
+FILES = (
+    "record.json",
+    "submission.json",
+    "predictions/method.jsonl.gz",
+    "predictions/gold.jsonl.gz",
+)
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20),
@@ -22,7 +27,9 @@ scalars = st.one_of(
 )  # fmt: skip
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -35,7 +42,13 @@ def good(tmp_path_factory) -> Path:
 def places(value, path=()):
     """Every place in a JSON value."""
     yield path
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    parts = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, part in parts:
         yield from places(part, (*path, key))
 

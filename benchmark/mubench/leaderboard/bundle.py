@@ -108,7 +108,12 @@ def place(record: RunRecord) -> str:
 
 
 def pack(
-    run: Path, root: Path, *, by: str = "", weights: Weights | None = None, delta: Path | None = None
+    run: Path,
+    root: Path,
+    *,
+    by: str = "",
+    weights: Weights | None = None,
+    delta: Path | None = None,
 ) -> Path:
     """Make the bundle of a run folder at its place below ``root`` and return it.
 
@@ -165,9 +170,7 @@ def _redacted(values: dict[str, Any]) -> dict[str, Any]:
     spec = values["spec"]
     spared = {spec[part]["name"] for part in ("benchmark", "model", "method")}
     names = own_names(spared)
-    return {
-        key: redact(part, names if key == "provenance" else ()) for key, part in values.items()
-    }
+    return {key: redact(part, names if key == "provenance" else ()) for key, part in values.items()}
 
 
 def _slim(path: Path) -> bytes:

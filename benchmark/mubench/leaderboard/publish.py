@@ -21,7 +21,8 @@ def weights_at(text: str) -> Weights:
     match = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)@([0-9a-f]{40})", text)
     if match is None:
         raise UsageError(
-            f"--weights {text}: give hub:OWNER/NAME@COMMIT (40 hex digits; a branch moves), or attach"
+            f"--weights {text}: give attach, or hub:OWNER/NAME@COMMIT with 40 hex digits, since "
+            "a branch moves"
         )
     return Weights(kind="hub", repo=match[1], revision=match[2])
 

@@ -17,7 +17,7 @@ _SECRETS = re.compile(
     r"(?!<)[^\s'\"&]+"
 )
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+\w")
-_POSIX = re.compile(r"(?<![\w/:.<>)\]%])(?:~\w*)?/(?!/)(?:[^\s'\"<>|:;,()\[\]{}]*)")
+_POSIX = re.compile(r"(?<![\w/:.<>)\]%])(?:~\w*)?/[\w.~-](?:[^\s'\"<>|:;,()\[\]{}]*)")
 _WINDOWS = re.compile(r"(?<!\w)(?:[A-Za-z]:\\|\\\\)[^\s'\"<>|]+")
 #: Names that say nothing about anybody.
 _COMMON = {"root", "user", "admin", "home", "localhost", "runner", "ubuntu", "debian", "jovyan"}

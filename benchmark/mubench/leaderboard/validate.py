@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mubench.config.resolve import presets, resolve_benchmark
 from mubench.config.schema import RunSpec
@@ -25,20 +25,24 @@ from mubench.data.load import BenchmarkData
 from mubench.errors import MubenchError
 from mubench.metrics import scoring
 from mubench.record import Cell, RunRecord, Value
-from mubench.runner import stages
+from mubench.runner.stages.scores import answer_prior
 from mubench.types import ROLES, Example, Response, Role
 
 from . import bundle as bundles
 from .bundle import RECORD, Bundle
 from .copies import Copies
 from .redact import redact
-from .strict import AGAIN, Refusal, is_name, visible
+from .strict import AGAIN, STRING_LIMIT, Refusal, is_name, visible
 
 #: Largest difference between a number and its recomputation: rounding of another machine.
 TOLERANCE = 1e-9
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _RUN_ID = re.compile(r"[0-9a-f]{12}")
-_RESPONSE = ("status", "logprobs", "lengths", "text", "finished", "error")
+_RESPONSE = TypeAdapter(Response)
+#: Candidates, or tokens of an answer.
+LIST_LIMIT = 4096
+#: How far above 0 a log-probability may lie: half precision rounds.
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,7 @@ class Questions:
 
     @staticmethod
     def of(data: BenchmarkData) -> Questions:
-        prior = stages.answer_prior(data)
-        return Questions(data.manifest["content_sha"], data.examples, prior)
+        return Questions(data.manifest["content_sha"], data.examples, answer_prior(data))
 
 
 @dataclass
@@ -114,7 +117,9 @@ class Validator:
         try:
             questions: Questions = self._ask(spec)
         except MubenchError as error:
-            raise Refusal(RECORD, f"cannot be checked here: {error}", "see: mubench data") from error
+            raise Refusal(
+                RECORD, f"cannot be checked here: {error}", "see: mubench data"
+            ) from error
         if questions.content_sha != claimed:
             raise Refusal(
                 RECORD,
@@ -206,7 +211,9 @@ def _check_spec(record: RunRecord) -> RunSpec:
     ):
         if not is_name(name):
             raise Refusal(
-                RECORD, f"'{visible(name, 60)}' cannot be the name of a {what}", "use a-z, 0-9 and - in names"
+                RECORD,
+                f"'{visible(name, 60)}' cannot be the name of a {what}",
+                "use a-z, 0-9 and - in names",
             )
     named = (record.method.get("name"), record.data.get("benchmark"))
     if named != (spec.method.name, spec.benchmark.name):
@@ -276,23 +283,37 @@ def _scored(
 def _response(value: Any, example: Example, where: str) -> Response:
     """A response whose every part is of its kind and within its bounds."""
 
-    def check(fine: bool, what: str) -> None:
-        if not fine:
-            raise Refusal(where, f"the response of '{example.id}' {what}", AGAIN)
+    def refuse(what: str) -> Refusal:
+        return Refusal(where, f"the response of '{example.id}' {what}", AGAIN)
 
-    check(isinstance(value, dict) and set(value) == set(_RESPONSE), f"needs {', '.join(_RESPONSE)}")
-    check(value["status"] == "ok" and value["error"] is None, "is a failed one")
-    for part in ("logprobs", "lengths"):
-        check(isinstance(value[part], list) and len(value[part]) <= 64, f"has odd {part}")
-    check(all(_is_number(x) and x <= 1e-3 for x in value["logprobs"]), "has odd log-probabilities")
-    check(
-        all(type(n) is int and 1 <= n <= 100_000 for n in value["lengths"]), "has odd lengths"
-    )
-    text, finished = value["text"], value["finished"]
-    check(text is None or (isinstance(text, str) and len(text) <= 20_000), "has an odd text")
-    check(finished is None or isinstance(finished, bool), "has an odd 'finished'")
-    logprobs, lengths = tuple(value["logprobs"]), tuple(value["lengths"])
-    return Response(example.id, "ok", logprobs, lengths, text, finished)
+    known = {part.name for part in fields(Response)} - {"example_id"}
+    if not isinstance(value, dict) or not set(value) <= known:
+        raise refuse(f"may have just {', '.join(sorted(known))}")
+    if odd := _odd(value):
+        raise refuse(odd)
+    try:
+        response = _RESPONSE.validate_python({"example_id": example.id, **value})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise refuse(f"has an odd {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if response.status != "ok" or response.error is not None:
+        raise refuse("is a failed one")
+    if any(logprob > ROUNDING for logprob in response.logprobs):
+        raise refuse("has a log-probability above 0")
+    return response
+
+
+def _odd(value: Any) -> str:
+    """What no honest response holds: endless texts and lists, truth values among numbers."""
+    if isinstance(value, str) and len(value) > STRING_LIMIT:
+        return "has an endless text"
+    if isinstance(value, list):
+        if len(value) > LIST_LIMIT or any(isinstance(part, bool) for part in value):
+            return "has an odd list"
+        return next(filter(None, map(_odd, value)), "")
+    if isinstance(value, dict):
+        return next(filter(None, map(_odd, value.values())), "")
+    return ""
 
 
 def _is_number(value: Any) -> bool:
