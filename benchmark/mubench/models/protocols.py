@@ -97,12 +97,14 @@ class Behaviour(Protocol):
     """
 
     kind: ClassVar[str]
-    #: Why the evaluation engine must not share work between questions, if it must not.
-    unshared: ClassVar[str]
 
     @property
     def settings(self) -> dict[str, Any]: ...
     def attach(self, model: Any) -> None: ...
+    def scorer(self, base: Any) -> Scorer:
+        """How the evaluation engine reads with the ``transformers`` model it is attached to."""
+        ...
+
     def save(self, folder: Path) -> None: ...
     def digest(self) -> str: ...
 
@@ -130,7 +132,8 @@ class Scorer(Protocol):
     """What the evaluation engine asks of a model: the one seam for methods that act on logits.
 
     A memory holds what was read (a key-value cache) and belongs to the scorer alone: one that
-    combines two models keeps a pair of memories, reads the step with both, and combines logits.
+    combines two models keeps a pair of memories, or one with the layers of both, reads the step
+    with both, and combines logits.
     Log-probabilities, free generation and every batch layout follow from these three calls.
     """
 
@@ -191,10 +194,11 @@ class TrainableModel(Protocol):
 class DualEncoder(Protocol):
     """A loaded CLIP model as unlearning methods see it.
 
-    A pair is an ``Example`` with an image and the caption as its answer; ``keyword`` is what the
-    caption says of the image (a name, a city, a class), by which captions match. Likelihoods are
-    natural and among the pairs of the batch (``models/contrastive.py``). Where names are those of
-    ``TrainableModel``, so is the meaning, and methods that use no others fit both.
+    A pair is an ``Example`` of task ``pair`` with an image and the caption as its answer;
+    ``keyword`` is what the caption says of the image (a name, a city, a class), by which captions
+    match. Likelihoods are natural and among the pairs of the batch (``models/contrastive.py``).
+    Where names are those of ``TrainableModel``, so is the meaning, and methods that use no others
+    fit both.
     """
 
     capabilities: frozenset[Capability]
