@@ -268,8 +268,6 @@ def show(
     name: Annotated[str, typer.Argument(help="A method, model, benchmark or metric.")],
 ) -> None:
     """What a thing is: paper, formula, defaults."""
-    import inspect
-
     import yaml
 
     from mubench.config.resolve import presets
@@ -280,26 +278,9 @@ def show(
     metrics = {info.name: (task, info) for task, infos in METRICS.items() for info in infos}
     lines: list[str] = []
     if name in METHODS.entries() or ".py:" in name:
-        made = METHODS.get(name).load()
-        info = made.info
-        lines += [f"{info.name}: {info.title}", "", inspect.getdoc(made) or "", ""]
-        lines += [f"paper:   {info.paper or 'none'}", f"formula: {info.formula}"]
-        lines += [f"kind:    {info.kind}", f"needs:   {', '.join(info.needs) or 'nothing'}"]
-        lines += [f"models:  {', '.join(info.models)}"]
-        lines += [f"note:    {info.notes}"] if info.notes else []
-        if info.weight_access == "n/a":
-            lines += ["weights: untouched, so robustness to whoever has them is n/a"]
-        lines += ["", "defaults (--set method.KEY=VALUE):"]
-        overrides = {
-            model: preset.get("methods", {}).get(name, {})
-            for model, preset in presets("models").items()
-        }
-        for key, default in made.Config().model_dump().items():
-            own = [f"{model}: {of[key]}" for model, of in overrides.items() if key in of]
-            group = default if isinstance(default, dict) else None
-            names = {f"{key}.{part}": value for part, value in (group or {}).items()}
-            for name, value in (names or {key: default}).items():
-                lines.append(f"  {name} = {value}{'  (' + ', '.join(own) + ')' if own else ''}")
+        from mubench.report.method_page import method_page
+
+        lines.append(method_page(name).rstrip())
     elif name in presets("models") or name in presets("benchmarks"):
         kind = "models" if name in presets("models") else "benchmarks"
         lines += [f"{name} ({kind.removesuffix('s')})", ""]

@@ -56,7 +56,8 @@ def run_cells(
     with _lanes(jobs) as lanes, ThreadPoolExecutor(jobs) as threads:
 
         def alone(made: Plan) -> Outcome:
-            return Outcome(made, run_folder(made, out), lanes.run(made, store, out))
+            reason = None if _finished(made, out) else lanes.run(made, store, out)
+            return Outcome(made, run_folder(made, out), reason)
 
         def after(made: Plan, reference: Future[Outcome]) -> Outcome:
             reason = reference.result().reason
