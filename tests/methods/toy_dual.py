@@ -58,6 +58,7 @@ class ToyDual(Contrastive):
     def __init__(self, seed: int = 0) -> None:
         self.model = Towers(seed)
         self.frozen: ToyDual | None = None
+        self.loaded = [weight.detach().clone() for weight in self.model.parameters()]
         self.numbers: dict[str, int] = {}
         self.encoded: list[list[Example]] = []
 
@@ -103,6 +104,10 @@ class ToyDual(Contrastive):
     def freeze_copy(self):
         self.frozen = ToyDual()
         self.frozen.model = copy.deepcopy(self.model).requires_grad_(False)
+
+    def scale_adapter(self, factor):
+        for weight, before in zip(self.model.parameters(), self.loaded, strict=True):
+            weight.data = before + factor * (weight.data - before)
 
     @contextmanager
     def reference(self):
