@@ -59,6 +59,7 @@ class ToyDual(Contrastive):
         self.model = Towers(seed)
         self.frozen: ToyDual | None = None
         self.loaded = [weight.detach().clone() for weight in self.model.parameters()]
+        self.shown: dict[str, torch.Tensor] = {}  # pictures that are not random
         self.numbers: dict[str, int] = {}
         self.encoded: list[list[Example]] = []
 
@@ -71,7 +72,7 @@ class ToyDual(Contrastive):
         self.encoded.append(list(examples))
         names = [self.numbers.setdefault(one.keyword, len(self.numbers)) for one in examples]
         return PairBatch(
-            torch.stack([vector(one.image) for one in examples]),
+            torch.stack([self.shown.get(one.image, vector(one.image)) for one in examples]),
             torch.stack([vector(one.answer) for one in examples]),
             torch.tensor(names),
         )

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from mubench.types import MethodInfo
 
-from .. import base
+from ..base import UnlearnData
 from .cliperase import CLIPErase
 from .common import batched
 
@@ -37,7 +37,7 @@ class CLIPEraseFloor(CLIPErase):
         return (cosine - self.floor).relu().mean()
 
 
-def mismatched_cosine(model, data: base.UnlearnData, size: int) -> float:
+def mismatched_cosine(model, data: UnlearnData, size: int) -> float:
     """Mean cosine of images and captions of other names, within batches of forget and retain."""
     import torch
 

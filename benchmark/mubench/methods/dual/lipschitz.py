@@ -10,7 +10,7 @@ from pydantic import Field
 from mubench.config.schema import Training
 from mubench.types import MethodInfo
 
-from .. import base
+from ..base import UnlearnData
 from .common import Edit, names
 
 
@@ -21,8 +21,8 @@ class Lipschitz(Edit):
         name="lipschitz",
         title="Lipschitz-regularised zero-shot unlearning",
         paper="arXiv:2407.07485",
-        formula="L = 1/(2n) sum_n sum_b (|t - z'| + |z - z'|) / (2 |x - x'|), x' = x + N(0, sigma^2), z'"
-        " without gradient, x: made up by ascent on the logit of a forget name",
+        formula="L = 1/(2n) sum_n sum_b (|t - z'| + |z - z'|) / (2 |x - x'|), x' = x + N(0,"
+        " sigma^2), z' without gradient, x: made up by ascent on the logit of a forget name",
         kind="gradient",
         models=("clip",),
         notes="n, the sigmas, samples, ascent, lr, weight decay and 25 tensors a tower: the"
@@ -46,7 +46,7 @@ class Lipschitz(Edit):
         lr: float = Field(default=5e-5, gt=0)
         weight_decay: float = Field(default=0.2, ge=0)
 
-    def unlearn(self, model, data: base.UnlearnData, context):
+    def unlearn(self, model, data: UnlearnData, context):
         import torch
 
         from .. import loops

@@ -9,7 +9,7 @@ from pydantic import Field
 from mubench.config.schema import Training
 from mubench.types import MethodInfo
 
-from .. import base
+from ..base import UnlearnData
 from .common import Edit, Towers, sides
 
 
@@ -40,7 +40,7 @@ class NegMerge(Edit):
         lr: float = Field(default=1e-5, gt=0)
         weight_decay: float = Field(default=0.1, ge=0)
 
-    def learn(self, model, data: base.UnlearnData, context):
+    def learn(self, model, data: UnlearnData, context):
         """The first stage: the merged vector, added to the target."""
         import torch
 
@@ -82,7 +82,7 @@ class NegMerge(Edit):
         left = sum(int((vector != 0).sum()) for vector in agreed)
         context.log["agreed"] = left / sum(vector.numel() for vector in agreed)
 
-    def unlearn(self, model, data: base.UnlearnData, context):
+    def unlearn(self, model, data: UnlearnData, context):
         self.learn(model, data, context)
         model.scale_adapter(-self.config.scale)
 

@@ -11,8 +11,8 @@ from .common import Edit, names
 
 
 class RidgeProjection(Edit):
-    """The map of text space P that minimises |T_f P|^2 + keep |T_r P - T_r|^2 + ridge |P - I|^2,
-    applied where it meets image features: z P^T t = <z, P^T t>.
+    """The map of text features P that minimises |T_f P|^2 + keep |T_r P - T_r|^2 + ridge |P - I|^2.
+    It is applied to the images that names are compared with: <z P^T, t> = <z, t P>.
 
     With as many retain names as dimensions, all directions are held and nothing is forgotten.
     """

@@ -7,7 +7,7 @@ from pydantic import Field
 from mubench.config.schema import Settings
 from mubench.types import MethodInfo
 
-from .. import base
+from ..base import UnlearnData
 from .common import Edit, batched, images, names
 
 TOWERS = ("image", "text")
@@ -37,7 +37,7 @@ class SLUG(Edit):
         top: int = Field(default=5, gt=0)
         batch_size: int = Field(default=32, gt=0)
 
-    def unlearn(self, model, data: base.UnlearnData, context):
+    def unlearn(self, model, data: UnlearnData, context):
         import torch
 
         fronts = {tower: self.front(model, data, tower) for tower in TOWERS}
@@ -68,7 +68,10 @@ class SLUG(Edit):
         away = self.slopes(model, data.forget, opened, lambda batch: 1 - cosine(model, batch))
         stay = self.slopes(model, data.retain, opened, model.nll)
         scores = {
-            name: (float(away[name].norm() / weight.norm()), alignment(away[name], stay[name]))
+            name: (
+                float(away[name].norm() / weight.detach().norm()),
+                alignment(away[name], stay[name]),
+            )
             for name, weight in opened.items()
         }
         return [(name, opened[name], away[name]) for name in pareto(scores)]

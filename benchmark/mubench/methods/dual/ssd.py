@@ -7,7 +7,7 @@ from pydantic import Field
 from mubench.config.schema import Settings
 from mubench.types import MethodInfo
 
-from .. import base
+from ..base import UnlearnData
 from .common import Edit, Towers, sides
 
 
@@ -31,7 +31,7 @@ class SSD(Edit):
         towers: Towers = "both"
         batch_size: int = Field(default=16, gt=0)
 
-    def unlearn(self, model, data: base.UnlearnData, context):
+    def unlearn(self, model, data: UnlearnData, context):
         import torch
 
         config = self.config
