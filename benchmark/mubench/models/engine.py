@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from mubench.errors import MubenchError
-from mubench.types import Example, Response
+from mubench.types import Example, Response, Token
 
 from .encoding import Encoder, Picture, Row, crossed
 from .packing import Request, Tree, Unit, pack
 from .protocols import Scorer, Step
+from .traces import traces
 
 #: Shared and plain log-likelihoods may differ by this many nats a token, by precision. Rounding
 #: alone moves half precision by up to 0.01 on the tiny models of the tests, more on deep ones.
@@ -66,10 +67,12 @@ class Growth:
 
 @dataclass(slots=True)
 class Answer:
-    """What has been found about one request."""
+    """What has been found about one request: ``traced`` are the true answer's tokens, ``tokens``
+    the ids of the free answer."""
 
     logprobs: list[float]
     lengths: list[int]
+    traced: list[Token] = field(default_factory=list)
     tokens: list[int] | None = None
 
 
@@ -137,9 +140,7 @@ class Engine:
         return pack([self._request(example) for example in unit], len(shared))
 
     def _request(self, example: Example) -> Request:
-        pairs = [
-            self.encoder.answered(example, text) for text in example.choices or (example.answer,)
-        ]
+        pairs = [self.encoder.answered(example, text) for text in example.candidates]
         start = None
         if not example.choices:
             ids = self.encoder.prompt(example.question, example.image)[1]
@@ -426,6 +427,13 @@ class Engine:
         found = logits[at, torch.tensor(targets, device=self.device)] - total[at]
         for (unit, number, candidate), value in zip(owners, found.tolist(), strict=True):
             answers[unit][number].logprobs[candidate] += value
+        # Where a free answer is wanted, the first candidate is the true answer.
+        free = {(rows[row], number, 0) for row, tree in enumerate(trees) for number, _ in tree.starts}
+        kept = [place for place, owner in enumerate(owners) if owner in free]
+        shown = traces(logits, [places[i] for i in kept], [targets[i] for i in kept])
+        for place, token in zip(kept, shown, strict=True):
+            unit, number, _ = owners[place]
+            answers[unit][number].traced.append(token)
 
     def _grow(self, read: Read, grown: list[Growth], sees: Tensor) -> None:
         """Greedy answers of all branches side by side. ``sees`` [branches, S]: what each one has
@@ -484,6 +492,7 @@ class Engine:
             status="ok",
             logprobs=tuple(answer.logprobs),
             lengths=tuple(answer.lengths),
+            tokens=tuple(answer.traced),
             text=text,
             finished=finished,
         )
