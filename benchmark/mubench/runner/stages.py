@@ -18,7 +18,7 @@ from mubench.metrics import scoring
 from mubench.metrics.text import rouge_l
 from mubench.record import Cell, PaperCell
 from mubench.rng import integer, stream
-from mubench.types import Example, Response, Role
+from mubench.types import Example, Response, Role, Token
 
 Report = Callable[[int, int, str], None]
 
@@ -243,6 +243,7 @@ def read_responses(folder: Path) -> dict[str, Response]:
     for line in (folder / "responses.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         row["logprobs"], row["lengths"] = tuple(row["logprobs"]), tuple(row["lengths"])
+        row["tokens"] = tuple(Token(*token) for token in row["tokens"])
         found[row["example_id"]] = Response(**row)
     return found
 
