@@ -74,6 +74,11 @@ def assert_same(found, wanted):
         best = [max(range(len(o.logprobs)), key=o.logprobs.__getitem__) for o in (one, other)]
         assert best[0] == best[1]
         assert (one.text, one.finished) == (other.text, other.finished)
+        assert len(one.tokens) == len(other.tokens)
+        for token, twin in zip(one.tokens, other.tokens, strict=True):
+            assert abs(token.rank - twin.rank) <= 2  # rivals may be as likely to the last digit
+            own, others = token._replace(rank=0), twin._replace(rank=0)
+            assert tuple(own) == pytest.approx(tuple(others), abs=TOLERANCE)
 
 
 def flat(found):
@@ -107,7 +112,9 @@ def test_two_thousand_shared_answers_equal_plain_ones(model):
 def test_free_answers_are_the_same_token_for_token(model):
     asked = examples() + questions(16)
     for example in examples():
-        asked.append(replace(example, id=f"{example.id}/2", question=f"{example.question} Say it."))
+        told = {"paraphrase": f"Surely {example.answer}", "perturbed": ("Rome.", "A baker.")}
+        other = f"{example.question} Say it."
+        asked.append(replace(example, id=f"{example.id}/2", question=other, **told))
     found = model.respond(asked, max_new_tokens=12)
     assert not model.notes
     assert_same(found, plain(model, asked, 12))
