@@ -256,7 +256,9 @@ class Reader:
         for (unit, number, candidate), value in zip(owners, found.tolist(), strict=True):
             answers[unit][number].logprobs[candidate] += value
         # Where a free answer is wanted, the first candidate is the true answer.
-        free = {(rows[row], number, 0) for row, tree in enumerate(trees) for number, _ in tree.starts}
+        free = {
+            (rows[row], number, 0) for row, tree in enumerate(trees) for number, _ in tree.starts
+        }
         kept = [place for place, owner in enumerate(owners) if owner in free]
         shown = traces(logits, [places[i] for i in kept], [targets[i] for i in kept])
         for place, token in zip(kept, shown, strict=True):
