@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Modality = Literal["image_text", "text"]
 Task = Literal["choice", "generation", "cloze"]
@@ -53,15 +53,37 @@ class Example:
     perturbed: tuple[str, ...] = ()  # wrong answers in the form of ``paraphrase``, or of ``answer``
     paraphrase: str = ""  # the answer in other words, where it is a sentence
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The texts whose log-probability is asked for: the options of a choice question; else
+        the true answer, its paraphrase if there is one, and the wrong answers in the same form."""
+        if self.choices:
+            return self.choices
+        return (self.answer, *((self.paraphrase,) if self.paraphrase else ()), *self.perturbed)
+
+
+class Token(NamedTuple):
+    """How a model saw one token of the true answer after those before it.
+
+    ``logprob`` is its natural-log probability; ``rank`` the number of likelier tokens (0: the
+    greedy choice); ``mean`` and ``std`` are those of the log-probability of a token drawn from the
+    model itself, as Min-K%++ compares with (arXiv:2404.02936, eq. 3).
+    """
+
+    logprob: float
+    rank: int
+    mean: float
+    std: float
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
     """What a model did with one example.
 
-    ``logprobs[i]`` is the summed natural-log probability of candidate ``i`` over its
-    ``lengths[i]`` tokens, end token included. Candidates are the options of a choice question,
-    and the true answer alone otherwise. ``text`` is the greedy continuation, where one was asked
-    for; ``finished`` tells whether it ended by itself.
+    ``logprobs[i]`` is the summed natural-log probability of ``Example.candidates[i]`` over its
+    ``lengths[i]`` tokens, end token included. ``tokens`` are those of the true answer, and
+    ``text`` is the greedy continuation, of questions without options; ``finished`` tells whether
+    it ended by itself.
     """
 
     example_id: str
@@ -71,6 +93,7 @@ class Response:
     text: str | None = None
     finished: bool | None = None
     error: str | None = None
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.errors import RunError
 from mubench.rng import integer
-from mubench.types import Example, Response
+from mubench.types import Example, Response, Token
 
 from . import Report, seed_libraries
 
@@ -90,5 +90,6 @@ def read_responses(folder: Path) -> dict[str, Response]:
     for line in (folder / "responses.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         row["logprobs"], row["lengths"] = tuple(row["logprobs"]), tuple(row["lengths"])
+        row["tokens"] = tuple(Token(*token) for token in row["tokens"])
         found[row["example_id"]] = Response(**row)
     return found
