@@ -179,9 +179,9 @@ def test_reported_rows_name_their_source_and_are_refused_by_row(tmp_path):
     rows = read(tmp_path)
     assert [(r.method, r.values["forget"]) for r in rows] == [("GA", 0.5), ("KL", 0.25)]
     for broken, expected in (
-        (REPORTED, "row 2: values.forget"),
-        (REPORTED.replace("https://arxiv", "javascript://arxiv"), "row 1: source.url"),
-        (REPORTED.replace("where: Table 2", "page: 3"), "row 1: source.where"),
+        (REPORTED, "KL: values.forget"),
+        (REPORTED.replace("https://arxiv", "javascript://arxiv"), "GA: source.url"),
+        (REPORTED.replace("where: Table 2", "page: 3"), "GA: source.where"),
         ("[1", "is no list of reported rows"),
         ("- 1", "is no list of reported rows"),
     ):
@@ -192,7 +192,9 @@ def test_reported_rows_name_their_source_and_are_refused_by_row(tmp_path):
 
 def test_reported_rows_stand_apart(tmp_path):
     made.bundle(tmp_path / "records", "npo")
-    (tmp_path / "a.yaml").write_text(REPORTED.replace("1.5", "0.25").replace("mllmu", "people-mini"))
+    (tmp_path / "a.yaml").write_text(
+        REPORTED.replace("1.5", "0.25").replace("mllmu", "people-mini")
+    )
     build(tmp_path / "records", read(tmp_path), tmp_path / "site", lambda spec: None)
     found = data(tmp_path / "site")
     assert [r["method"] for r in found["rows"]] == ["npo"]

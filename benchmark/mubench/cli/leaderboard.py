@@ -100,9 +100,9 @@ def validate(
 def build(
     out: Annotated[Path, typer.Option(help="Where the pages go.")] = Path("leaderboards/site"),
     records: Records = RECORDS,
-    reported: Annotated[
-        Path, typer.Option(help="Numbers from papers, as YAML files.")
-    ] = Path("leaderboards/reported"),
+    reported: Annotated[Path, typer.Option(help="Numbers from papers, as YAML files.")] = Path(
+        "leaderboards/reported"
+    ),
     cache: Cache = None,
 ) -> None:
     """Make the pages from the submissions; they need no server and open from disk."""

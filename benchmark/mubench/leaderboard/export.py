@@ -83,7 +83,9 @@ def _gap(cell: Cell | None) -> str:
     if cell is None or cell.gap is None:
         return "--"
     value = f"${view.number(cell.gap.value)}$"
-    return f"{value} {{\\scriptsize {view.interval(cell.gap)}}}" if view.interval(cell.gap) else value
+    return (
+        f"{value} {{\\scriptsize {view.interval(cell.gap)}}}" if view.interval(cell.gap) else value
+    )
 
 
 def bibtex(record: RunRecord) -> str:

@@ -49,12 +49,12 @@ def read(folder: Path) -> list[Reported]:
         try:
             entries: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
             shared = {key: part for key, part in entries.items() if key != "rows"}
-            for number, row in enumerate(entries["rows"], start=1):
+            for row in entries["rows"]:
                 rows.append(Reported.model_validate({**shared, **row}))
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
-            raise DamagedError(f"{path}, row {number}: {where}: {first['msg']}") from error
+            raise DamagedError(f"{path}, {row.get('method')}: {where}: {first['msg']}") from error
         except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
             raise DamagedError(f"{path} is no list of reported rows: {error}") from error
     return rows

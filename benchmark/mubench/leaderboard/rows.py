@@ -94,9 +94,7 @@ class Row:
 
 
 def _cost(record: RunRecord, part: str) -> float:
-    costs = [
-        getattr(stage, part) for stage in record.stages if stage.kind in ("learn", "unlearn")
-    ]
+    costs = [getattr(stage, part) for stage in record.stages if stage.kind in ("learn", "unlearn")]
     return 0.0 if not costs else sum(costs) if part == "seconds" else max(costs)
 
 
@@ -153,7 +151,7 @@ class Column:
 def columns(rows: Iterable[Row]) -> list[Column]:
     """Every column that a row has, by aspect, set, modality and task."""
     cells = {key: cells[0] for row in rows for key, cells in row.cells.items()}
-    aspect = {name: aspect for aspect, names in ASPECTS.items() for name in names}
+    aspect: dict[str, str] = {name: aspect for aspect, names in ASPECTS.items() for name in names}
     titles = {info.name: info.title for infos in METRICS.values() for info in infos}
     made = [
         Column(
@@ -221,12 +219,13 @@ def _nearer(one: Standing, other: Standing) -> bool:
 
 
 def _standing(row: Row) -> Standing:
+    forgotten = (*ASPECTS["efficacy"], *ASPECTS["generalizability"])
     gaps = [
         gap
         for key, cells in row.cells.items()
-        if cells[0].headline and cells[0].set in (*ASPECTS["efficacy"], *ASPECTS["generalizability"])
-        and (gap := row.value(key, "gap")) is not None
-    ]  # fmt: skip
+        if cells[0].headline and cells[0].set in forgotten
+        if (gap := row.value(key, "gap")) is not None
+    ]
     if not gaps:
         return Standing(None, gated="no headline metric tells target from gold")
     distance = Value(
