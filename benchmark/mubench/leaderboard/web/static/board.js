@@ -155,6 +155,7 @@
     const others = more ? state.sort.filter((one) => one.id !== id) : [];
     state.sort = next ? [...others, next] : others;
     update();
+    $(`[data-sort="${CSS.escape(id)}"]`)?.focus(); // the heading was drawn anew
   }
 
   function header(columns) {
@@ -321,8 +322,10 @@
     const byGroup = Object.keys(GROUPS).map((group) => [group, allColumns().filter((column) => column.group === group)]).filter(([, of]) => of.length);
     const choose = () => {
       state.cols = [...document.querySelectorAll("#columns input.column:checked")].map((box) => box.value);
+      const at = document.activeElement?.value;
       update();
       drawControls();
+      [...document.querySelectorAll("#columns input.column")].find((box) => box.value === at)?.focus();
     };
     $("#columns").replaceChildren(...byGroup.map(([group, of]) => {
       const all = el("input", { type: "checkbox", onchange: (event) => {
@@ -380,6 +383,16 @@
     drawHeat(rows);
   }
 
+  /** One picture with one name: its parts are no elements of the page. */
+  function picture(made, name) {
+    made.querySelectorAll("[aria-label], [aria-description]").forEach((part) => {
+      part.removeAttribute("aria-label");
+      part.removeAttribute("aria-description");
+    });
+    made.setAttribute("role", "img");
+    made.setAttribute("aria-label", name);
+  }
+
   function drawPareto(rows) {
     const place = $("#pareto");
     if (!rows.length) return place.replaceChildren(el("p", { class: "note" }, "No row has both a distance to gold and utility."));
@@ -399,12 +412,11 @@
       marks: [
         vendor.ruleY([0.9], { stroke: "currentColor", strokeDasharray: "3,3", strokeOpacity: 0.5 }),
         vendor.link(points, { x1: "low", x2: "high", y1: "y", y2: "y", stroke: "kind", strokeOpacity: 0.55 }),
-        vendor.dot(points, { x: "x", y: "y", r: "r", fill: "kind", symbol: "kind", fillOpacity: (point) => (point.gated ? 0.25 : 0.85), stroke: "kind", strokeWidth: (point) => (state.sel.includes(point.id) ? 4 : 1.5), href: (point) => `runs/${point.id}.html`, target: null, ariaLabel: (point) => `${point.method}: distance ${plain(point.distance[0])}, keeps ${percent(point.y)}, ${duration(point.seconds)}` }),
+        vendor.dot(points, { x: "x", y: "y", r: "r", fill: "kind", symbol: "kind", fillOpacity: (point) => (point.gated ? 0.25 : 0.85), stroke: "kind", strokeWidth: (point) => (state.sel.includes(point.id) ? 4 : 1.5), title: (point) => `${point.method}: distance ${plain(point.distance[0])}, keeps ${percent(point.y)}, ${duration(point.seconds)}` }),
         few ? vendor.text(points, { x: "x", y: "y", text: "method", dy: -12, fill: "currentColor", fontWeight: 600 }) : null,
       ],
     });
-    made.setAttribute("role", "img");
-    made.setAttribute("aria-label", "Distance to gold against utility kept, one mark a row; the same numbers stand in the table.");
+    picture(made, "Distance to gold against utility kept, one mark a row; the same numbers stand in the table.");
     const keys = el("ul", { class: "keys" }, ...kinds.map((kind) => {
       const mark = el("span", { class: "key", "aria-hidden": "true" }, "\u25cf");
       mark.style.color = COLOURS[KINDS.indexOf(kind)];
@@ -433,8 +445,7 @@
           vendor.text(cells, { x: "x", y: "y", text: (c) => signed(1000 * c.value), fill: (c) => (Math.abs(c.value) > 0.6 ? "white" : "black"), fontWeight: (c) => (c.leaks ? 700 : 400) }),
         ],
       });
-      made.setAttribute("role", "img");
-      made.setAttribute("aria-label", `${row.method}: recovery above gold by access path`);
+      picture(made, `${row.method}: recovery above gold by access path`);
       return el("figure", {}, made, el("figcaption", {}, `${row.method} on ${row.model}; bold: above gold for certain`));
     }));
   }
