@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Bytecode is written when a module is first imported; compiling all of torch takes a minute.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: demo test test-bars test-browser bench lint base-model clean
+.PHONY: demo test test-bars test-browser bench lint base-model method-pages clean
 
 demo: $(VENV)/.installed  ## the main job, end to end
 	$(BIN)/mubench run --method manu --model llava-tiny
@@ -30,6 +30,9 @@ lint: $(VENV)/.dev
 
 base-model: $(VENV)/.installed  ## remake the checkpoint that ships with the package
 	$(BIN)/python -m mubench.runner.base_model --out benchmark/mubench/models/checkpoints/llava-tiny
+
+method-pages: $(VENV)/.installed  ## docs/methods, from what the methods say of themselves
+	$(BIN)/python -m mubench.report.method_page docs/methods
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mubench needs Python >= 3.11; try: make PYTHON=python3.12 demo"; exit 1; }

@@ -28,6 +28,8 @@ def app() -> typer.Typer:
     )
     for command in (
         commands.run,
+        commands.sweep,
+        commands.tune,
         commands.plan,
         commands.list_,
         commands.show,
