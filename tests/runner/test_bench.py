@@ -85,13 +85,7 @@ def test_the_plot_of_growth_is_drawn(tmp_path):
 # -- unlearning -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Peak memory measured here: a process of its own takes longer than all the rest."""
-    monkeypatch.setattr(unlearning, "_alone", lambda name, size: unlearning.peak(name, size) + 1)
-
-
-def test_both_loops_go_through_the_same_losses(in_this_process):
+def test_both_loops_go_through_the_same_losses():
     results = unlearning.bench_unlearn(2, 3, 2)
     assert [result.name for result in results] == list(unlearning.NAMES)
     for result in results:
@@ -109,6 +103,11 @@ def test_the_loops_train_and_the_methods_are_two():
     assert all(steps[-1] < steps[0] for steps in losses.values())
     # Before the first update NPO's forget loss is 2 / beta log 2, whatever the batch.
     assert losses["npo"][0] - losses["grad-diff"][0] > 13
+
+
+def test_a_step_on_more_examples_holds_more():
+    held = [unlearning.peak(model, "npo", data) for model, data in map(unlearning._given, (1, 3))]
+    assert held[0] < held[1] < 3 * held[0]
 
 
 def test_no_speed_is_told_where_losses_differ(monkeypatch):

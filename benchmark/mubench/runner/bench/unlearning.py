@@ -7,13 +7,10 @@ adapters and must go through the same losses before their times are compared.
 from __future__ import annotations
 
 import copy
-import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -39,7 +36,7 @@ Pairs = list[tuple[Batch, Batch]]
 @dataclass(frozen=True, slots=True)
 class Result:
     """One method: seconds a step of mubench and of the bare loop, and mubench's peak memory in
-    bytes above what the process held before. ``tokens`` a step are those of both batches."""
+    bytes. ``tokens`` a step are those of both batches."""
 
     name: str
     steps: int
@@ -67,7 +64,7 @@ def bench_unlearn(
                 for side, run in zip(sides[name], (own, other), strict=True):
                     side.seconds.append(statistics.median(run.seconds[1:]))
     report("peak memory")
-    peaks = {name: _alone(name, size) for name in NAMES}
+    peaks = {name: peak(model, name, data) for name in NAMES}
     return [
         Result(name, steps, tokens[name], sides[name], worst[name], peaks[name]) for name in NAMES
     ]
@@ -173,27 +170,23 @@ def _tokens(pair: tuple[Batch, Batch]) -> int:
     return sum(int(batch.inputs["attention_mask"].sum()) for batch in pair)
 
 
-def _alone(name: str, size: int) -> int:
-    """Peak memory of a method's steps in bytes: the GPU's, or that of a process of its own."""
+def peak(model: HFVisionLanguageModel, name: str, data: UnlearnData) -> int:
+    """Most bytes of a step: on a GPU what was allocated, else all that is kept for the backward
+    pass, weights included (what a process holds depends on its allocator)."""
     if torch.cuda.is_available():
-        return peak(name, size)
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(peak, name, size).result()
-
-
-def peak(name: str, size: int) -> int:
-    """Bytes that two steps add to what was held before them."""
-    model, data = _given(size)
-    on_gpu = torch.cuda.is_available()
-    if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated() if on_gpu else _high()
-    ours(model, name, data, 2)
-    return (torch.cuda.max_memory_allocated() if on_gpu else _high()) - before
+        ours(model, name, data, 1)
+        return torch.cuda.max_memory_allocated()
+    kept: dict[int, int] = {}
 
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
 
-def _high() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        ours(model, name, data, 1)
+    return sum(kept.values())
 
 
 def lines(results: Sequence[Result]) -> Iterator[str]:
