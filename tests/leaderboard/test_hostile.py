@@ -284,19 +284,19 @@ def rename(values):
 def twin(folder, source, copy):
     """One model's answers entered as another's, and the record made to fit them."""
     from mubench.leaderboard.bundle import read
-    from mubench.leaderboard.validate import _scored
-    from mubench.metrics import scoring
+    from mubench.leaderboard.validate import _answers, _scored
+    from mubench.metrics.assessment import assess
 
     path = folder / "predictions"
     (path / f"{copy}.jsonl.gz").write_bytes((path / f"{source}.jsonl.gz").read_bytes())
     seal(folder)
     bundle, asked = read(folder), made.questions()
-    scores = {role: _scored(bundle, role, asked.examples) for role in ("target", "gold", "method")}
-    cells = scoring.build_cells(asked.examples, scores, {}, 0)
+    said = {role: _answers(bundle, role, asked.examples) for role in ("target", "gold", "method")}
+    scores = {role: _scored(bundle, role, asked.examples, found) for role, found in said.items()}
+    found = assess(asked.examples, said, scores, {}, 0)
 
     def change(values):
-        values["cells"] = [cell.model_dump() for cell in cells]
-        values["warnings"] = scoring.collapse_warnings(cells)
+        values |= found.model_dump()
 
     edit_record(folder, change)
 

@@ -273,12 +273,11 @@ def test_cells_come_in_a_fixed_order_whatever_the_order_of_items() -> None:
     ]
     order = stream(2, "order").permutation(len(examples))
     assert build_cells([examples[i] for i in order], scores, {}, seed=1) == cells
-    # A cell does not depend on which others are computed with it.
+    # Only its adjusted p depends on which others are computed with a cell.
     alone = build_cells(parts[1][0], scores, {}, seed=1)
-    assert alone == [
-        c for c in cells if (c.set, c.modality, c.task) == ("retain", "text", "choice")
-    ]
-    assert build_cells(examples, scores, {}, seed=2) != cells
+    same = [c for c in cells if (c.set, c.modality, c.task) == ("retain", "text", "choice")]
+    for one, other in zip(alone, same, strict=True):
+        assert one == other.model_copy(update={"p_adjusted": one.p_adjusted})
 
 
 @pytest.mark.parametrize("role", ROLES)

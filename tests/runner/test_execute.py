@@ -185,7 +185,7 @@ def test_gap_is_one_for_the_target_and_zero_for_gold(
     (tmp_path / "scored").mkdir()
     given = {"target": folders["target"], "gold": folders["gold"], "method": folders[method]}
     scores.score(quick.plan.spec, data, given, tmp_path / "scored", lambda *_: None)
-    gaps = [cell.gap for cell in scores.read_cells(tmp_path / "scored") if cell.gap]
+    gaps = [cell.gap for cell in scores.read_assessment(tmp_path / "scored").cells if cell.gap]
     assert gaps, "target and gold differ for 43 general questions: a gap is defined"
     assert all(found.value == pytest.approx(gap) for found in gaps)
 

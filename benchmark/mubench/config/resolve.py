@@ -103,6 +103,7 @@ def resolve(
     benchmark: str | None = None,
     *,
     seed: int = 0,
+    golds: int = 1,
     file: Path | None = None,
     sets: Iterable[str] = (),
 ) -> RunSpec:
@@ -130,6 +131,7 @@ def resolve(
         benchmark=_benchmark(benchmark or str(model_preset["benchmark"]), layers),
         method=MethodSettings(name=entry.name, target=entry.target, config=config.model_dump()),
         seed=seed,
+        golds=golds,
     )
 
 

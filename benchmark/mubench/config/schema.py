@@ -116,3 +116,4 @@ class RunSpec(Settings):
     method: MethodSettings
     predict: Prediction = Prediction()
     seed: int = Field(default=0, ge=0)
+    golds: int = Field(default=1, ge=1, le=20)  # gold models, each with random streams of its own
