@@ -255,7 +255,6 @@ CASES = {
     "a cell invented": (in_record(lambda v: v["cells"].append({**v["cells"][0], "metric": "magic"})), "its cells are not those"),
     "warnings removed": (in_record(lambda v: v["warnings"].append("all is well")), "its warnings are not"),
     "fewer people claimed": (in_record(lambda v: v["data"]["persons"].update(forget=1)), "data.persons are not those"),
-    "another seed claimed": (set_spec("seed", value=7), "its predictions give"),
     "gold that is the target": (lambda f: twin(f, "target", "gold"), "do not differ"),
     # where it was made
     "a failed run": (set_record("status", "failed"), "the run is 'failed'"),
