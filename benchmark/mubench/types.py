@@ -73,6 +73,22 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a model thinks of a given answer, token by token; the last one is the end token.
+
+    ``logprobs``: natural log p(token | picture, question, answer so far). ``means`` and
+    ``variances``: of log p over the vocabulary under p at that place. ``ranks``: how many other
+    tokens are at least as likely, so 0 is the one likeliest token and a tie is no 0.
+    """
+
+    example_id: str
+    logprobs: tuple[float, ...]
+    means: tuple[float, ...]
+    variances: tuple[float, ...]
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """A mean with its 95 % interval, in the metric's own unit. No interval: None, never 0."""
 
