@@ -15,6 +15,7 @@ Set = Literal["forget", "test", "retain", "celebrity", "general"]
 Fold = Literal["test", "dev"]
 Role = Literal["target", "gold", "method"]
 Capability = Literal["likelihood", "generate"]
+ModelKind = Literal["mllm", "clip"]
 
 MODALITIES: tuple[Modality, ...] = ("image_text", "text")
 TASKS: tuple[Task, ...] = ("choice", "generation", "cloze")
@@ -109,6 +110,8 @@ class MethodInfo:
     needs: tuple[str, ...] = ("forget", "retain")
     capabilities: tuple[Capability, ...] = ("likelihood",)
     notes: str = ""
+    #: The kinds of model that the method is defined for.
+    models: tuple[ModelKind, ...] = ("mllm",)
     #: Attacks that need the weights: an inference-time method leaves none of its own to attack.
     weight_access: Literal["measured", "n/a"] = "measured"
     extra: Mapping[str, str] = field(default_factory=dict)

@@ -142,6 +142,12 @@ def test_facts_that_make_no_benchmark(facts: str, named: str) -> None:
         planned("manu", f"benchmark.facts={facts}")
 
 
+def test_a_method_that_is_not_defined_for_the_kind_of_model_is_refused() -> None:
+    with pytest.raises(UsageError, match="'manu' is n/a for llava-tiny: .* for mllm .* kind clip"):
+        planned("manu", "model.kind=clip")
+    assert planned("none", "model.kind=clip").node("train", "gold")
+
+
 def test_hub_models_are_planned_without_network() -> None:
     made = plan(resolve("manu", "llava"))
     assert tuple(node.label for node in made.nodes) == STAGES

@@ -180,6 +180,7 @@ def show(
         lines += [f"{info.name}: {info.title}", "", inspect.getdoc(made) or "", ""]
         lines += [f"paper:   {info.paper or 'none'}", f"formula: {info.formula}"]
         lines += [f"kind:    {info.kind}", f"needs:   {', '.join(info.needs) or 'nothing'}"]
+        lines += [f"models:  {', '.join(info.models)}"]
         lines += [f"note:    {info.notes}"] if info.notes else []
         if info.weight_access == "n/a":
             lines += ["weights: untouched, so robustness to whoever has them is n/a"]

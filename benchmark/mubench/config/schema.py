@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mubench.types import Fold
+from mubench.types import Fold, ModelKind
 
 
 class Settings(BaseModel):
@@ -49,6 +49,7 @@ class ModelSettings(Settings):
     name: str
     title: str
     source: str
+    kind: ModelKind = "mllm"
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     benchmark: str

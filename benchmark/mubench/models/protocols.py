@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from .encoding import Picture
 
 Tower = Literal["vision", "language"]
+Side = Literal["image", "text"]  # the towers of a dual encoder
 Scope = Literal["lora", "full", "rows"]
-DeltaKind = Literal["none", "lora", "full", "neurons", "rows", "behaviour"]
+DeltaKind = Literal["none", "lora", "full", "neurons", "rows", "behaviour", "tensors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,35 @@ class Batch:
     inputs: Mapping[str, Tensor]
     labels: Tensor
     keys: tuple[str, ...]
+
+    @property
+    def lengths(self) -> Tensor:
+        """[B] number of answer tokens, end token included."""
+        return (self.labels != -100).sum(1)
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """Images with their captions, for a dual encoder.
+
+    ``images`` [B, C, H, W], ``texts`` [B, T] token ids. ``names`` [B]: the number of what a caption
+    says; images and captions of equal numbers are right for each other. ``keys`` is empty: how
+    likely a pair is depends on the batch it is in, so nothing of a row may be kept for later.
+    """
+
+    images: Tensor
+    texts: Tensor
+    names: Tensor
+    keys: tuple[str, ...] = ()
+
+    @property
+    def lengths(self) -> Tensor:
+        """[B] choices a row makes: one, its caption."""
+        return self.names.new_ones(len(self.names))
+
+    def match(self) -> Tensor:
+        """[B, B] whether image i and caption j are right for each other."""
+        return self.names[:, None] == self.names
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +183,64 @@ class TrainableModel(Protocol):
         self, units: Sequence[Sequence[Example]], *, max_new_tokens: int, batch: int, start: int = 0
     ) -> Iterator[list[Response]]: ...
     def save_delta(self, folder: Path) -> DeltaKind: ...
+    def load_delta(self, folder: Path) -> None: ...
+    def save(self, folder: Path) -> None: ...
+    def fingerprint(self) -> str: ...
+
+
+class DualEncoder(Protocol):
+    """A loaded CLIP model as unlearning methods see it.
+
+    A pair is an ``Example`` with an image and the caption as its answer; ``keyword`` is what the
+    caption says of the image (a name, a city, a class), by which captions match. Likelihoods are
+    natural and among the pairs of the batch (``models/contrastive.py``). Where names are those of
+    ``TrainableModel``, so is the meaning, and methods that use no others fit both.
+    """
+
+    capabilities: frozenset[Capability]
+    model: Any  # the torch module; its parameters' names are those of ``module`` and of deltas
+
+    def encode(
+        self, examples: Sequence[Example], answers: Sequence[str] | None = None
+    ) -> PairBatch:
+        """A given answer that is not the example's own matches equal ones alone."""
+        ...
+
+    def image_features(self, batch: PairBatch) -> Tensor: ...  # [B, D], of length 1
+    def text_features(self, batch: PairBatch) -> Tensor: ...  # [B, D], of length 1
+    def logit_scale(self) -> Tensor: ...  # scalar, as logits are multiplied by it
+    def logits(self, batch: PairBatch) -> Tensor: ...  # [B, B]
+    def log_dist(self, batch: PairBatch) -> Tensor: ...  # [2B, B]: of texts, then of images
+    def logp(self, batch: PairBatch) -> Tensor: ...  # [B]
+    def nll(self, batch: PairBatch) -> Tensor: ...  # scalar: symmetric InfoNCE
+    def project(self, tower: Side, matrix: Tensor) -> None:
+        """Multiply the features of a tower, before normalisation, by a [D, D] matrix from the
+        right: its final map W [width, D] becomes W @ matrix. UsageError if it has no such map."""
+        ...
+
+    def train_scope(
+        self,
+        scope: Scope,
+        *,
+        layers: Sequence[int] | None = None,
+        towers: Sequence[Side] = ("image", "text"),
+        **options: Any,
+    ) -> list[torch.nn.Parameter]:
+        """``full``: all weights of the towers; ``lora``: adapters on their blocks. The logit scale
+        is never trained by a method."""
+        ...
+
+    def trained_modules(self) -> list[str]: ...
+    def trained_pattern(self) -> str: ...
+    def freeze_copy(self) -> None: ...
+    def reference(self) -> AbstractContextManager[DualEncoder]: ...
+    def scale_adapter(self, factor: float) -> None: ...
+    def module(self, name: str) -> torch.nn.Module: ...
+    def save_delta(self, folder: Path) -> DeltaKind:
+        """All that differs from the loaded model, whoever changed it: the adapter, or the changed
+        tensors by name (kind ``tensors``)."""
+        ...
+
     def load_delta(self, folder: Path) -> None: ...
     def save(self, folder: Path) -> None: ...
     def fingerprint(self) -> str: ...

@@ -90,6 +90,11 @@ def plan(spec: RunSpec) -> Plan:
     made.check()
     made.check_split()
     info = method_info(spec)
+    if info.kind != "reference" and spec.model.kind not in info.models:
+        raise UsageError(
+            f"method '{info.name}' is n/a for {spec.model.name}: it is defined for "
+            f"{' and '.join(info.models)} models, and this is of kind {spec.model.kind}"
+        )
     if spec.predict.track == "paper" and (reason := info.extra.get("paper_track")):
         raise UsageError(f"predict.track=paper does not go with {info.name}: {reason}")
     data = data_node(spec.benchmark)
