@@ -36,7 +36,9 @@ def test_token_scores_are_those_of_a_plain_pass(model):
             (one.variances, variance),
         ):
             torch.testing.assert_close(torch.tensor(values), wanted, rtol=1e-3, atol=1e-4)
-        assert list(one.ranks) == [int((row > best).sum()) for row, best in zip(rows, own, strict=True)]
+        assert list(one.ranks) == [
+            int((row > best).sum()) for row, best in zip(rows, own, strict=True)
+        ]
 
 
 def test_equal_logits_are_no_memory():
