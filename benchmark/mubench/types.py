@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Modality = Literal["image_text", "text"]
 Task = Literal["choice", "generation", "cloze"]
@@ -54,6 +54,21 @@ class Example:
     paraphrase: str = ""  # the answer in other words, where it is a sentence
 
 
+class Token(NamedTuple):
+    """How a model saw one token of the true answer after those before it.
+
+    ``logprob`` is its natural-log probability; ``rank`` the number of other tokens that are at
+    least as likely (0: the greedy choice, and no tie); ``mean`` and ``std`` are those of the
+    log-probability of a token drawn from the model itself, as Min-K%++ compares with
+    (arXiv:2404.02936, eq. 3).
+    """
+
+    logprob: float
+    rank: int
+    mean: float
+    std: float
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What a model did with one example.
@@ -71,22 +86,6 @@ class Response:
     text: str | None = None
     finished: bool | None = None
     error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """What a model thinks of a given answer, token by token; the last one is the end token.
-
-    ``logprobs``: natural log p(token | picture, question, answer so far). ``means`` and
-    ``variances``: of log p over the vocabulary under p at that place. ``ranks``: how many other
-    tokens are at least as likely, so 0 is the one likeliest token and a tie is no 0.
-    """
-
-    example_id: str
-    logprobs: tuple[float, ...]
-    means: tuple[float, ...]
-    variances: tuple[float, ...]
-    ranks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import replace
 
 import pytest
 
 from mubench.metrics import privacy
 from mubench.metrics.privacy import ATTACKS, Item
-from mubench.types import Tokens
+from mubench.types import Token
 
 END = -7.0  # an end token so unlikely that nobody can count it unnoticed
 #: Four answer tokens and the end.
-ANSWER = Tokens(
-    "a",
-    logprobs=(-0.5, -4.0, -0.1, -1.4, END),
-    means=(-1.0, -2.0, -0.1, -1.0, -3.0),
-    variances=(0.25, 4.0, 0.0, 0.16, 1.0),
-    ranks=(0, 3, 0, 0, 9),
+ANSWER = (
+    Token(-0.5, 0, mean=-1.0, std=0.5),
+    Token(-4.0, 3, mean=-2.0, std=2.0),
+    Token(-0.1, 0, mean=-0.1, std=0.0),
+    Token(-1.4, 0, mean=-1.0, std=0.4),
+    Token(END, 9, mean=-3.0, std=1.0),
 )
 
 
-def tokens(*logprobs: float, ranks: tuple[int, ...] = ()) -> Tokens:
-    zeros = (0.0,) * len(logprobs)
-    return Tokens("a", logprobs, zeros, (1.0,) * len(logprobs), ranks or (0,) * len(logprobs))
+def tokens(*logprobs: float) -> tuple[Token, ...]:
+    return tuple(Token(logprob, 0, mean=0.0, std=1.0) for logprob in logprobs)
+
+
+def ranked(*ranks: int) -> tuple[Token, ...]:
+    return tuple(Token(-1.0, rank, mean=0.0, std=1.0) for rank in ranks)
 
 
 def test_loss_is_the_mean_over_all_tokens_end_included():
@@ -62,13 +64,13 @@ def test_min_k_plus_standardises_and_survives_certainty():
     # (0.5/0.5, -2/2, 0/0.001, -0.4/0.4): the two lowest are both -1.
     assert privacy.min_k_plus(ANSWER, 0.5) == pytest.approx(-1.0)
     # Where the model is certain of another token, the variance is clamped and does not divide by 0.
-    certain = Tokens("a", (-3.0, END), (0.0, 0.0), (0.0, 0.0), (1, 0))
+    certain = (Token(-3.0, 1, mean=0.0, std=0.0), Token(END, 0, mean=0.0, std=0.0))
     assert privacy.min_k_plus(certain) == pytest.approx(-3.0 / math.sqrt(1e-6))
 
 
 def test_exact_memorisation_counts_likeliest_tokens_without_the_end():
     assert privacy.exact_memorisation(ANSWER) == 3 / 4
-    assert privacy.exact_memorisation(replace(ANSWER, ranks=(0, 3, 0, 0, 0))) == 3 / 4
+    assert privacy.exact_memorisation(ranked(0, 3, 0, 0, 0)) == 3 / 4
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_exact_memorisation_counts_likeliest_tokens_without_the_end():
     ],
 )
 def test_extraction_strength(ranks, wanted):
-    assert privacy.extraction_strength(replace(ANSWER, ranks=ranks)) == wanted
+    assert privacy.extraction_strength(ranked(*ranks)) == wanted
 
 
 def test_attacks_are_higher_for_what_was_trained_on():

@@ -13,12 +13,14 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mubench.types import Tokens
+from mubench.types import Token
 
 #: Share of the least likely tokens that Min-K looks at (open-unlearning's for TOFU and MUSE).
 K = 0.4
 #: Min-K++ divides by a standard deviation, which is 0 where the model is certain.
-LEAST_VARIANCE = 1e-6
+LEAST_STD = 1e-3
+
+Tokens = Sequence[Token]  # of one answer, its end token last
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Item:
 
 def loss(tokens: Tokens) -> float:
     """Mean log p a token (Yeom et al. 2018): the negative loss."""
-    return math.fsum(tokens.logprobs) / len(tokens.logprobs)
+    return math.fsum(token.logprob for token in tokens) / len(tokens)
 
 
 def zlib_ratio(text: str, tokens: Tokens) -> float:
@@ -44,18 +46,14 @@ def zlib_ratio(text: str, tokens: Tokens) -> float:
 
 def min_k(tokens: Tokens, k: float = K) -> float:
     """Mean of the lowest ``k`` of the log-probabilities, one at least (arXiv:2310.16789)."""
-    return _lowest(tokens.logprobs[:-1], k)
+    return _lowest([token.logprob for token in tokens[:-1]], k)
 
 
 def min_k_plus(tokens: Tokens, k: float = K) -> float:
     """Min-K of log-probabilities standardised over the vocabulary (arXiv:2404.02936)."""
-    standardised = [
-        (logprob - mean) / math.sqrt(max(variance, LEAST_VARIANCE))
-        for logprob, mean, variance in zip(
-            tokens.logprobs, tokens.means, tokens.variances, strict=True
-        )
-    ]
-    return _lowest(standardised[:-1], k)
+    return _lowest(
+        [(token.logprob - token.mean) / max(token.std, LEAST_STD) for token in tokens[:-1]], k
+    )
 
 
 def _lowest(values: Sequence[float], k: float) -> float:
@@ -67,8 +65,8 @@ def _lowest(values: Sequence[float], k: float) -> float:
 
 def exact_memorisation(tokens: Tokens) -> float:
     """Share of the answer's tokens that are the one likeliest token, in [0, 1]."""
-    ranks = tokens.ranks[:-1]
-    return sum(rank == 0 for rank in ranks) / len(ranks)
+    answer = tokens[:-1]
+    return sum(token.rank == 0 for token in answer) / len(answer)
 
 
 def extraction_strength(tokens: Tokens) -> float:
@@ -76,9 +74,9 @@ def extraction_strength(tokens: Tokens) -> float:
 
     Carlini et al. 2021. 0 if not even the last token follows from those before it.
     """
-    ranks = tokens.ranks[:-1]
-    extracted = next((n for n, rank in enumerate(reversed(ranks)) if rank != 0), len(ranks))
-    return extracted / len(ranks)
+    answer = tokens[:-1]
+    missed = (n for n, token in enumerate(reversed(answer)) if token.rank != 0)
+    return next(missed, len(answer)) / len(answer)
 
 
 #: Membership attacks by name. ``grad_norm``: 2-norm of the loss gradient, averaged over weights.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from mubench.types import Example, Tokens
+from mubench.types import Example, Token
 
 from .encoding import IGNORE
 from .protocols import TrainableModel
@@ -14,7 +14,7 @@ from .protocols import TrainableModel
 
 def token_scores(
     model: TrainableModel, examples: Sequence[Example], batch_size: int
-) -> Iterator[Tokens]:
+) -> Iterator[tuple[Token, ...]]:
     """What the model thinks of each example's true answer, in the order of the examples.
 
     Likelihoods are those of the model as it answers: what acts at inference time acts here.
@@ -24,7 +24,7 @@ def token_scores(
 
 
 @torch.no_grad()
-def _scored(model: TrainableModel, batch: Sequence[Example]) -> Iterator[Tokens]:
+def _scored(model: TrainableModel, batch: Sequence[Example]) -> Iterator[tuple[Token, ...]]:
     encoded = model.encode(batch)
     rows = model.log_dist(encoded)  # [answer tokens, V]
     answers = encoded.labels != IGNORE
@@ -32,13 +32,13 @@ def _scored(model: TrainableModel, batch: Sequence[Example]) -> Iterator[Tokens]
     # A token may be forbidden: 0 log 0 is 0.
     probabilities, finite = rows.exp(), rows.nan_to_num(neginf=0.0)
     means = (probabilities * finite).sum(1)
-    variances = (probabilities * (finite - means[:, None]).square()).sum(1)
+    stds = (probabilities * (finite - means[:, None]).square()).sum(1).sqrt()
     ranks = (rows >= own).sum(1) - 1
-    columns = (own[:, 0].tolist(), means.tolist(), variances.tolist(), ranks.tolist())
+    columns = (column.tolist() for column in (own[:, 0], ranks, means, stds))
+    tokens = list(map(Token, *columns))
     start = 0
-    for example, length in zip(batch, answers.sum(1).tolist(), strict=True):
-        part = (tuple(column[start : start + length]) for column in columns)
-        yield Tokens(example.id, *part)
+    for length in answers.sum(1).tolist():
+        yield tuple(tokens[start : start + length])
         start += length
 
 
