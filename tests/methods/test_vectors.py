@@ -20,7 +20,7 @@ from mubench.methods.guard import Guard
 from mubench.methods.sku import SKU
 from mubench.methods.task_arithmetic import TaskArithmetic
 from mubench.models.load import load_model, scaled_delta
-from mubench.runner import stages
+from mubench.runner.stages import training
 from runner.quick import QUICK, Quick, quick_run
 from tiny_models import FAMILIES, REFUSALS, examples, tiny_llava
 
@@ -206,7 +206,7 @@ def test_an_inference_time_method_changes_the_fingerprint_and_no_weight(quick: Q
     spec = resolve("guard", "llava-tiny", sets=QUICK)
     data = BenchmarkData(quick.stage("data"), 0.25)
     target = quick.stage("train", "target")
-    detail = stages.unlearn(spec, Guard, data, target, tmp_path, lambda *_: None)
+    detail = training.unlearn(spec, Guard, data, target, tmp_path, lambda *_: None)
     assert detail["delta"] == "behaviour"
     assert detail["fingerprint_before"] != detail["fingerprint_after"]
     models = [

@@ -14,8 +14,8 @@ from mubench.config.resolve import resolve
 from mubench.data.load import BenchmarkData
 from mubench.errors import RunError
 from mubench.models.packing import units
-from mubench.runner import stages
 from mubench.runner.plan import plan
+from mubench.runner.stages import prediction
 from mubench.types import Response
 from runner.quick import (
     FEW,
@@ -125,7 +125,7 @@ class Replays:
     """Answers from the finished run; only its order and number of questions matter here."""
 
     def __init__(self, quick: Quick, failing: str = "") -> None:
-        self.found = stages.read_responses(quick.stage("predict", "target"))
+        self.found = prediction.read_responses(quick.stage("predict", "target"))
         self.failing = failing
         self.asked: list[str] = []
         self.notes: dict[str, object] = {}
@@ -158,7 +158,7 @@ def test_predictions_go_on_after_the_last_whole_unit(
     log.write_bytes(b"".join(lines[: count + 2 * some]) + tail.encode("latin-1"))
     model = Replays(quick)
     monkeypatch.setattr("mubench.models.load.load_model", lambda *_: model)
-    detail = stages.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
+    detail = prediction.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
     assert log.read_bytes() == whole
     assert model.asked == [example.id for unit in planned[kept:] for example in unit]
     assert detail["questions"] == len(data.examples)
@@ -175,14 +175,14 @@ def test_a_failed_request_fails_the_run_and_keeps_its_predictions(
     model = Replays(quick, failing=bad)
     monkeypatch.setattr("mubench.models.load.load_model", lambda *_: model)
     with pytest.raises(RunError, match=rf"1 of {len(data.examples)}.*{bad}.*out of luck"):
-        stages.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
+        prediction.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
     log = tmp_path / "responses.jsonl"
     assert log.read_bytes().count(b"\n") == whole.count(b"\n")
-    assert stages.read_responses(tmp_path)[bad].status == "error"
+    assert prediction.read_responses(tmp_path)[bad].status == "error"
     # Asked again, the run goes on from the unit that failed.
     again = Replays(quick)
     monkeypatch.setattr("mubench.models.load.load_model", lambda *_: again)
-    stages.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
+    prediction.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
     assert again.asked[0] == planned[place][0].id
     assert log.read_bytes() == whole
 
@@ -197,7 +197,7 @@ def test_a_finished_log_needs_no_model(
         raise AssertionError("loaded")
 
     monkeypatch.setattr("mubench.models.load.load_model", refuse)
-    stages.predict(
+    prediction.predict(
         quick.plan.spec, BenchmarkData(quick.stage("data"), 0.25), [], tmp_path, lambda *_: None
     )
     assert (tmp_path / "responses.jsonl").read_bytes() == whole
