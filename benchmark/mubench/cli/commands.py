@@ -17,6 +17,10 @@ Config = Annotated[Path | None, typer.Option(help="YAML file; beats presets, bea
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, e.g. method.lr=1e-4")
 ]
+Probe = Annotated[
+    list[str] | None,
+    typer.Option(help="leakage (every path to a fact) or privacy (membership, memorisation)."),
+]
 DataDir = Annotated[
     Path | None, typer.Option(help="A local copy of a published benchmark's files.")
 ]
@@ -25,8 +29,14 @@ Cache = Annotated[
 ]
 
 
-def _with(sets: list[str] | None, data_dir: Path | None) -> list[str]:
-    return [*(sets or ()), *([f"benchmark.data_dir={data_dir}"] if data_dir else ())]
+def _with(
+    sets: list[str] | None, data_dir: Path | None, probe: list[str] | None = None
+) -> list[str]:
+    return [
+        *(sets or ()),
+        *([f"benchmark.data_dir={data_dir}"] if data_dir else ()),
+        *(f"probe.{name}=true" for name in probe or ()),
+    ]
 
 
 def console(**options: Any) -> Any:
@@ -52,6 +62,7 @@ def run(
     seed: Seed = 0,
     config: Config = None,
     sets: Sets = None,
+    probe: Probe = None,
     data_dir: DataDir = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("runs"),
     cache: Cache = None,
@@ -61,7 +72,7 @@ def run(
     from mubench.runner.plan import plan as make
 
     made = make(
-        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir))
+        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir, probe))
     )
     from mubench.report.tables import render
     from mubench.runner.execute import execute
@@ -80,6 +91,7 @@ def plan(
     seed: Seed = 0,
     config: Config = None,
     sets: Sets = None,
+    probe: Probe = None,
     data_dir: DataDir = None,
     cache: Cache = None,
 ) -> None:
@@ -91,7 +103,7 @@ def plan(
     from mubench.runner.plan import plan as make
 
     made = make(
-        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir))
+        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir, probe))
     )
     store = open_store(cache)
     expected = estimate(made.spec, store, made)

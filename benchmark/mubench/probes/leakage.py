@@ -11,7 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from mubench.types import Example, Modality
+from mubench.metrics.scoring import score
+from mubench.record import Probe
+from mubench.types import ASPECTS, ROLES, Example, Modality, Response, Role
+
+from .cells import Place, Values, paired
 
 #: Names that are offered for "who is this?".
 NAMES = 4
@@ -150,7 +154,7 @@ def items(examples: Sequence[Example]) -> list[Item]:
         dict
     )
     for example in examples:
-        if example.set in ("forget", "test"):
+        if example.set in ASPECTS["efficacy"] + ASPECTS["generalizability"]:
             key = (example.person, example.fact, example.task)
             found[key].setdefault((example.set, example.modality), example)
     return [
@@ -181,7 +185,8 @@ def probes(data: Data) -> list[Example]:
 
 
 def _of_path(path: str, example: Example, id_: str) -> Example:
-    return replace(example, id=f"{path}/{id_}", set=path)
+    # Wrong answers and paraphrases are asked about in the evaluation sets.
+    return replace(example, id=f"{path}/{id_}", set=path, perturbed=(), paraphrase="")
 
 
 def _backwards(asked: Sequence[Item], material: Material) -> Iterator[Example]:
@@ -199,8 +204,6 @@ def _backwards(asked: Sequence[Item], material: Material) -> Iterator[Example]:
             answer=name,
             keyword=name,
             fact="name",
-            paraphrase="",
-            perturbed=(),
         )
         described = material.description(person)
         facts = replace(
@@ -214,3 +217,82 @@ def _backwards(asked: Sequence[Item], material: Material) -> Iterator[Example]:
                     continue
                 asking = replace(example, task=task, choices=choices)
                 yield _of_path(path, asking, f"{person}/{task}")
+
+
+# -- cells ----------------------------------------------------------------------------------
+
+#: The forms of a question, and likelihoods, as columns: title and unit.
+COLUMNS = {
+    "choice": ("multiple choice", "accuracy"),
+    "cloze": ("cloze", "match"),
+    "free": ("free answer", "keyword"),
+    "likelihood": ("likelihood", "probability"),
+    "first_token": ("first token", "1 / rank"),
+}
+#: Paths that are asked again with components of the target put back.
+ENTRANCES = ("image", "name")
+
+Said = Mapping[str, tuple[Response, int | None]]  # by id: response, rank of the first token
+
+
+def bare(example: Example) -> bool:
+    """Whether an answer is the fact itself, so that its first token tells it."""
+    return not example.keyword or example.answer == example.keyword
+
+
+def values(example: Example, response: Response, rank: int | None) -> dict[str, float]:
+    """The columns that a question has, each in [0, 1]."""
+    found = score(example, response).values
+    columns = {} if rank is None else {"first_token": 1 / (1 + rank)}
+    if example.task == "choice":
+        return {"choice": found["accuracy"], **columns}
+    columns["likelihood"] = found["probability"]
+    if example.task == "cloze":
+        return {"cloze": found["match"], **columns}
+    return {"free": found.get("keyword", found["rouge_l"]), **columns}
+
+
+def leakage_cells(asked: Sequence[Example], said: Mapping[Role, Said], seed: int) -> list[Probe]:
+    """A cell per path and column."""
+    paths = [(path, [e for e in asked if e.set == path]) for path in TITLES]
+    places = [
+        place
+        for path, examples in paths
+        if examples
+        for place in _columns({"path": path}, examples, said)
+    ]
+    return paired("leakage", places, seed)
+
+
+def component_cells(
+    asked: Sequence[Example],
+    said: Mapping[Role, Said],
+    restored: Mapping[str, Said],
+    seed: int,
+) -> list[Probe]:
+    """A cell per set of components put back, entrance and column. ``restored``: what the method's
+    model says with the components of the target that are named, e.g. ``vision+projector``."""
+    places = []
+    for components, answers in restored.items():
+        for path in ENTRANCES:
+            examples = [e for e in asked if e.set == path]
+            places += _columns(
+                {"components": components, "path": path}, examples, {**said, "method": answers}
+            )
+    return paired("components", places, seed)
+
+
+def _columns(
+    axes: Mapping[str, str], examples: Sequence[Example], said: Mapping[Role, Said]
+) -> list[tuple[Place, dict[Role, Values]]]:
+    scored = {role: {e.id: values(e, *said[role][e.id]) for e in examples} for role in ROLES}
+    made = []
+    for column, (_, unit) in COLUMNS.items():
+        persons = {e.id: e.person for e in examples if column in scored["target"][e.id]}
+        if persons:
+            by_role: dict[Role, Values] = {
+                role: {id_: scored[role][id_][column] for id_ in persons} for role in ROLES
+            }
+            place = Place({**axes, "form": column}, column, unit, persons)
+            made.append((place, by_role))
+    return made

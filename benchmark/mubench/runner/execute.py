@@ -23,6 +23,7 @@ from mubench.report.html import Sample, render_html
 from mubench.types import SETS, Example, Role
 
 from .plan import Node, Plan, method_class, method_info
+from .probing import Probed, probe
 from .progress import bar
 from .provenance import provenance
 from .sources import source
@@ -114,7 +115,8 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
                 lambda path, report, role=role: paper_track(spec, data, deltas[role], path, report),
                 resume=True,
             )
-    _write_run(plan, data, predictions, scored, paper, results, folder)
+    probed = probe(plan, data, deltas, get)
+    _write_run(plan, data, predictions, scored, paper, probed, results, folder)
     return folder
 
 
@@ -169,6 +171,7 @@ def _write_run(
     predictions: dict[Role, Path],
     scored: Path,
     paper: dict[Role, Path],
+    probed: Probed,
     results: Iterable[tuple[Node, StageResult]],
     folder: Path,
 ) -> None:
@@ -180,7 +183,7 @@ def _write_run(
         _write_predictions(data, answers, scored, role, partial / "predictions" / f"{role}.jsonl")
     for role, replies in paper.items():
         shutil.copyfile(replies / "replies.jsonl", partial / "predictions" / f"{role}.paper.jsonl")
-    record = _record(plan, data, scored, paper, results, partial)
+    record = _record(plan, data, scored, paper, probed, results, partial)
     text = record.model_dump_json(indent=2) + "\n"
     (partial / "record.json").write_text(text, encoding="utf-8")
     samples = _samples(data, partial / "predictions")
@@ -211,6 +214,7 @@ def _record(
     data: BenchmarkData,
     scored: Path,
     paper: dict[Role, Path],
+    probed: Probed,
     results: Iterable[tuple[Node, StageResult]],
     partial: Path,
 ) -> RunRecord:
@@ -249,8 +253,10 @@ def _record(
         ],
         cells=cells,
         paper=paper_cells(paper),
+        probes=probed.cells,
         not_applicable=[
-            NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable
+            *(NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable),
+            *probed.not_applicable,
         ],
         warnings=collapse_warnings(cells),
         artifacts=[
