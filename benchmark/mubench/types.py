@@ -53,6 +53,14 @@ class Example:
     perturbed: tuple[str, ...] = ()  # wrong answers in the form of ``paraphrase``, or of ``answer``
     paraphrase: str = ""  # the answer in other words, where it is a sentence
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The texts whose log-probability is asked for: the options of a choice question; else
+        the true answer, its paraphrase if there is one, and the wrong answers in the same form."""
+        if self.choices:
+            return self.choices
+        return (self.answer, *((self.paraphrase,) if self.paraphrase else ()), *self.perturbed)
+
 
 class Token(NamedTuple):
     """How a model saw one token of the true answer after those before it.
@@ -73,10 +81,10 @@ class Token(NamedTuple):
 class Response:
     """What a model did with one example.
 
-    ``logprobs[i]`` is the summed natural-log probability of candidate ``i`` over its
-    ``lengths[i]`` tokens, end token included. Candidates are the options of a choice question,
-    and the true answer alone otherwise. ``text`` is the greedy continuation, where one was asked
-    for; ``finished`` tells whether it ended by itself.
+    ``logprobs[i]`` is the summed natural-log probability of ``Example.candidates[i]`` over its
+    ``lengths[i]`` tokens, end token included. ``tokens`` are those of the true answer, and
+    ``text`` is the greedy continuation, of questions without options; ``finished`` tells whether
+    it ended by itself.
     """
 
     example_id: str
@@ -86,6 +94,7 @@ class Response:
     text: str | None = None
     finished: bool | None = None
     error: str | None = None
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from mubench.data.load import BenchmarkData
 from mubench.probes.leakage import TITLES, leakage_cells, probes
 from mubench.runner.execute import data_builder
 from mubench.runner.plan import plan
-from mubench.runner.stages.probes import leakage, read_said
+from mubench.runner.stages.prediction import read_responses
+from mubench.runner.stages.probes import leakage
 from mubench.runner.stages.training import train_model
 from mubench.runner.store import Store
 
@@ -55,7 +56,7 @@ def said(cache, tmp_path_factory):
     def asked(delta: Path):
         out = tmp_path_factory.mktemp("said")
         leakage(SPEC, data, [delta], out, quiet)
-        return read_said(out)
+        return read_responses(out)
 
     def known(role: str):
         node = made.node("train", role)

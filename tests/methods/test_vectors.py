@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from methods.toy import FORGET, QUESTIONS, RETAIN, Toy, forget, retain
+from methods.by_hand import nll_by_hand, positions, softmax
+from methods.toy import FORGET, RETAIN, Toy, forget, retain
 from mubench.config.resolve import resolve
 from mubench.data.load import BenchmarkData
 from mubench.errors import RunError
@@ -27,28 +27,6 @@ from tiny_models import FAMILIES, REFUSALS, examples, tiny_llava
 DATA = UnlearnData(
     examples(("Anna Berg", "Bo Lindqvist")), examples(("Dov Amsel",), set="retain"), REFUSALS
 )
-
-
-def softmax(z):
-    e = np.exp(z - z.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def where(answers):
-    return [
-        (QUESTIONS.index(question), place, int(word))
-        for question, answer in answers.items()
-        for place, word in enumerate(answer)
-    ]
-
-
-def nll_by_hand(z, answers):
-    p, gradient, total = softmax(z), np.zeros_like(z), 0.0
-    places = where(answers)
-    for row, place, word in places:
-        total -= math.log(p[row, place, word]) / len(places)
-        gradient[row, place] += (p[row, place] - np.eye(5)[word]) / len(places)
-    return total, gradient
 
 
 def sku(model, **settings):
@@ -75,7 +53,7 @@ def test_sku_by_hand():
     # Two people: to either question the other's answer is the only random one.
     r, r_slope = nll_by_hand(now, {"f0": FORGET["f1"], "f1": FORGET["f0"]})
     q, p = softmax(before), softmax(now)
-    kl, kl_slope, places = 0.0, np.zeros_like(now), where(RETAIN)
+    kl, kl_slope, places = 0.0, np.zeros_like(now), positions(RETAIN)
     for row, place, _ in places:
         kl += float((q[row, place] * np.log(q[row, place] / p[row, place])).sum()) / len(places)
         kl_slope[row, place] = (p[row, place] - q[row, place]) / len(places)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mubench.data.load import BenchmarkData
 from mubench.data.tables import write
-from mubench.probes.leakage import Said, bare, probes
+from mubench.probes.leakage import Said, probes
 from mubench.probes.privacy import Seen, questions
 from mubench.types import Example, Response, Token
 from mubench_data.build import PeopleOptions, build_people
@@ -33,17 +33,19 @@ PEOPLE = questions(DATA, 0)
 _MEMBERS = {example.id for example in PEOPLE.members}
 
 
-def answered(example: Example, known: bool) -> tuple[Response, int | None]:
+def answered(example: Example, known: bool) -> Response:
     """What a model says that knows the answer, or one that has never heard of the person."""
-    rank = (0 if known else 11) if bare(example) else None
     if example.choices:
         truth = example.choices.index(example.answer)
         liked = truth if known else (truth + 1) % len(example.choices)
         logprobs = tuple(-1.0 if n == liked else -9.0 for n in range(len(example.choices)))
-        return Response(example.id, "ok", logprobs, (2,) * len(logprobs)), rank
+        return Response(example.id, "ok", logprobs, (2,) * len(logprobs))
     text = example.answer if known else "I believe it is Paris."
+    first = Token(-0.1, 0, -1.0, 0.5) if known else Token(-3.0, 11, -1.0, 0.5)
     logprob = -0.5 if known else -12.0
-    return Response(example.id, "ok", (logprob,), (4,), text=text, finished=True), rank
+    return Response(
+        example.id, "ok", (logprob,), (4,), text=text, finished=True, tokens=(first, first)
+    )
 
 
 def model(knows: Callable[[Example], bool]) -> Said:

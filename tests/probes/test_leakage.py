@@ -186,7 +186,8 @@ def test_every_form_is_a_column_with_its_items():
     assert counts["image", "choice"] == (5 * people, people)
     assert counts["image", "cloze"] == counts["image", "free"] == (2 * people, people)
     assert counts["image", "likelihood"] == (4 * people, people)
-    assert counts["image", "first_token"] == (7 * people, people)
+    assert counts["image", "first_token"] == (2 * people, people)  # a sentence has none
+    assert counts["whose-portrait", "first_token"] == (people, people)
     assert counts["whose-portrait", "free"] == (people, people)
     assert {c.axes["form"] for c in cells} == set(COLUMNS)
 

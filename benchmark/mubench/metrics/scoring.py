@@ -66,7 +66,7 @@ def score(example: Example, response: Response) -> ItemScore:
         raise RunError(f"response of '{response.example_id}' scored against '{example.id}'")
     if response.status == "error":
         raise RunError(f"no response for '{example.id}': {response.error}; run predict again")
-    candidates = len(example.choices) if example.task == "choice" else 1
+    candidates = len(example.candidates)
     if (
         not len(response.logprobs) == len(response.lengths) == candidates
         or min(response.lengths) < 1

@@ -97,12 +97,14 @@ class Behaviour(Protocol):
     """
 
     kind: ClassVar[str]
-    #: Why the evaluation engine must not share work between questions, if it must not.
-    unshared: ClassVar[str]
 
     @property
     def settings(self) -> dict[str, Any]: ...
     def attach(self, model: Any) -> None: ...
+    def scorer(self, base: Any) -> Scorer:
+        """How the evaluation engine reads with the ``transformers`` model it is attached to."""
+        ...
+
     def save(self, folder: Path) -> None: ...
     def digest(self) -> str: ...
 
@@ -130,7 +132,8 @@ class Scorer(Protocol):
     """What the evaluation engine asks of a model: the one seam for methods that act on logits.
 
     A memory holds what was read (a key-value cache) and belongs to the scorer alone: one that
-    combines two models keeps a pair of memories, reads the step with both, and combines logits.
+    combines two models keeps a pair of memories, or one with the layers of both, reads the step
+    with both, and combines logits.
     Log-probabilities, free generation and every batch layout follow from these three calls.
     """
 
@@ -235,11 +238,15 @@ class DualEncoder(Protocol):
     def trained_pattern(self) -> str: ...
     def freeze_copy(self) -> None: ...
     def reference(self) -> AbstractContextManager[DualEncoder]: ...
-    def scale_adapter(self, factor: float) -> None: ...
+    def scale_adapter(self, factor: float) -> None:
+        """Multiply all that changed since loading, adapter or weights, by ``factor``."""
+        ...
+
     def module(self, name: str) -> torch.nn.Module: ...
     def save_delta(self, folder: Path) -> DeltaKind:
         """All that differs from the loaded model, whoever changed it: the adapter, or the changed
-        tensors by name (kind ``tensors``)."""
+        tensors by name (kind ``tensors``). ``delta.json`` holds a ``scale``, 1 unless changed,
+        by which ``load_delta`` multiplies the difference (models/load.py, scaled_delta)."""
         ...
 
     def load_delta(self, folder: Path) -> None: ...

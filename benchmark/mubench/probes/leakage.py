@@ -232,21 +232,18 @@ COLUMNS = {
 #: Paths that are asked again with components of the target put back.
 ENTRANCES = ("image", "name")
 
-Said = Mapping[str, tuple[Response, int | None]]  # by id: response, rank of the first token
+Said = Mapping[str, Response]  # by id of the question
 
 
-def bare(example: Example) -> bool:
-    """Whether an answer is the fact itself, so that its first token tells it."""
-    return not example.keyword or example.answer == example.keyword
-
-
-def values(example: Example, response: Response, rank: int | None) -> dict[str, float]:
+def values(example: Example, response: Response) -> dict[str, float]:
     """The columns that a question has, each in [0, 1]."""
     found = score(example, response).values
-    columns = {} if rank is None else {"first_token": 1 / (1 + rank)}
     if example.task == "choice":
-        return {"choice": found["accuracy"], **columns}
-    columns["likelihood"] = found["probability"]
+        return {"choice": found["accuracy"]}
+    columns = {"likelihood": found["probability"]}
+    # The first token of a sentence tells no fact.
+    if example.answer == example.keyword or not example.keyword:
+        columns["first_token"] = 1 / (1 + response.tokens[0].rank)
     if example.task == "cloze":
         return {"cloze": found["match"], **columns}
     return {"free": found.get("keyword", found["rouge_l"]), **columns}
@@ -285,7 +282,7 @@ def component_cells(
 def _columns(
     axes: Mapping[str, str], examples: Sequence[Example], said: Mapping[Role, Said]
 ) -> list[tuple[Place, dict[Role, Values]]]:
-    scored = {role: {e.id: values(e, *said[role][e.id]) for e in examples} for role in ROLES}
+    scored = {role: {e.id: values(e, said[role][e.id]) for e in examples} for role in ROLES}
     made = []
     for column, (_, unit) in COLUMNS.items():
         persons = {e.id: e.person for e in examples if column in scored["target"][e.id]}

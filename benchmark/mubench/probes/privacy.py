@@ -42,8 +42,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """``members``: about the forget people. ``others``: about the holdout people. ``swapped``:
-    those of both with a picture, each with the picture of a retained person."""
+    """Questions to be answered freely, for the tokens of the true answers. ``members``: about the
+    forget people. ``others``: about the holdout people. ``swapped``: those of both with a picture,
+    each with the picture of a retained person."""
 
     members: tuple[Example, ...]
     others: tuple[Example, ...]
@@ -56,8 +57,8 @@ class Questions:
 
 def questions(data: Data, seed: int) -> Questions:
     """What membership is inferred from. ``others`` is empty where there are no holdout people."""
-    members = tuple(example for example in data.examples if example.set == "forget")
-    others = tuple(data.holdout)
+    members = tuple(_freely(example) for example in data.examples if example.set == "forget")
+    others = tuple(map(_freely, data.holdout))
     retained = {e.person: e.image for e in data.examples if e.set == "retain" and e.image}
     pictures = list(retained.values())
     rng = stream(seed, "privacy", "swapped")
@@ -67,6 +68,11 @@ def questions(data: Data, seed: int) -> Questions:
         if example.image and pictures
     )
     return Questions(members, others, swapped)
+
+
+def _freely(example: Example) -> Example:
+    """Without options and wrong answers: those are asked about in the evaluation sets."""
+    return replace(example, choices=(), perturbed=(), paraphrase="")
 
 
 def _swapped(example: Example) -> str:

@@ -20,6 +20,7 @@ from .store import Store
 CODE: Mapping[str, tuple[str, ...]] = {
     "model": (
         "mubench.models.hf_mllm",
+        "mubench.models.deltas",
         "mubench.models.encoding",
         "mubench.models.layouts",
         "mubench.methods.loops",

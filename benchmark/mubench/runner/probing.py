@@ -15,6 +15,7 @@ from mubench.types import Role
 
 from .plan import BASE, Node, Plan, method_info
 from .stages import probes as stages
+from .stages.prediction import read_responses
 
 
 class Get(Protocol):
@@ -46,7 +47,7 @@ def probe(
     if spec.probe.leakage:
         asked = probes(data)
         said = {
-            role: stages.read_said(
+            role: read_responses(
                 get(
                     find["leakage", of],
                     lambda path, report, of=of: stages.leakage(

@@ -13,7 +13,7 @@ from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.errors import RunError
 from mubench.rng import integer
-from mubench.types import Example, Response
+from mubench.types import Example, Response, Token
 
 from . import Report, seed_libraries
 
@@ -38,9 +38,12 @@ def ask(
     load: Callable[[], TrainableModel],
     folder: Path,
     report: Report,
+    *,
+    max_new_tokens: int | None = None,
 ) -> dict[str, Any]:
     """Answer questions unit by unit; goes on after the last whole unit of an interrupted attempt.
-    RunError, with all responses kept, if a request failed even alone."""
+    ``max_new_tokens``: where answers may be shorter than usual. RunError, with all responses kept,
+    if a request failed even alone."""
     from mubench.models.packing import units
 
     path = folder / "responses.jsonl"
@@ -53,7 +56,7 @@ def ask(
         model = load()
         answers = model.answers(
             asked,
-            max_new_tokens=spec.predict.max_new_tokens,
+            max_new_tokens=max_new_tokens or spec.predict.max_new_tokens,
             batch=spec.predict.batch_size,
             start=done,
         )
@@ -107,5 +110,6 @@ def read_responses(folder: Path) -> dict[str, Response]:
     for line in (folder / "responses.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         row["logprobs"], row["lengths"] = tuple(row["logprobs"]), tuple(row["lengths"])
+        row["tokens"] = tuple(Token(*token) for token in row["tokens"])
         found[row["example_id"]] = Response(**row)
     return found

@@ -1,25 +1,23 @@
-"""The probe stages: ask one model by other ways, keep what it said, and how it saw each token."""
+"""The probe stages: ask one model by other ways, and keep what it said."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
-from mubench.probes.leakage import ENTRANCES, Said, bare, probes
+from mubench.probes.leakage import ENTRANCES, Said, probes
 from mubench.probes.privacy import Seen, questions
-from mubench.types import Example, Token
 
 from . import Report
 from .prediction import ask, read_responses
 
-RANKS = "first_tokens.json"
 DIFFER = "differ.json"
-TOKENS = "tokens.jsonl"
+GRADIENTS = "gradients.json"
 
 
 def leakage(
@@ -29,9 +27,9 @@ def leakage(
     attempt."""
     from mubench.models.load import load_model
 
-    asked = probes(data)
-    model = load_model(spec.model, data.image, deltas)
-    return _said(spec, model, asked, folder, report)
+    return ask(
+        spec, probes(data), lambda: load_model(spec.model, data.image, deltas), folder, report
+    )
 
 
 def components(
@@ -59,27 +57,8 @@ def components(
             part = folder / "+".join(some)
             part.mkdir(exist_ok=True)
             with put_back(model, known, some):
-                _said(spec, model, asked, part, report)
+                ask(spec, asked, lambda: model, part, report)
     return {"differ": list(differ), "questions": len(asked)}
-
-
-def _said(
-    spec: RunSpec, model: Any, asked: Sequence[Example], folder: Path, report: Report
-) -> dict[str, Any]:
-    from mubench.models.token_scores import token_scores
-
-    detail = ask(spec, asked, lambda: model, folder, report)
-    told = sorted((e for e in asked if bare(e)), key=lambda e: (e.modality, e.id))
-    scores = token_scores(model, told, spec.predict.batch_size)
-    ranks = {example.id: tokens[0].rank for example, tokens in zip(told, scores, strict=True)}
-    (folder / RANKS).write_text(json.dumps(ranks), encoding="utf-8")
-    return detail
-
-
-def read_said(folder: Path) -> Said:
-    """Responses and ranks of first tokens, by example id."""
-    ranks = json.loads((folder / RANKS).read_text(encoding="utf-8"))
-    return {id_: (said, ranks.get(id_)) for id_, said in read_responses(folder).items()}
 
 
 def restored(folder: Path, method: Said, target: Said) -> dict[str, Said]:
@@ -92,11 +71,11 @@ def restored(folder: Path, method: Said, target: Said) -> dict[str, Said]:
         for some in combinations(COMPONENTS, count):
             changed = [component for component in some if component in differ]
             if not changed:
-                said: Mapping[str, Any] = method
+                said = method
             elif len(changed) == len(differ):
                 said = target
             else:
-                said = read_said(folder / "+".join(changed))
+                said = read_responses(folder / "+".join(changed))
             found["+".join(some) or "none"] = said
     return found
 
@@ -111,44 +90,26 @@ def privacy(
     gradients: bool,
 ) -> dict[str, Any]:
     """How one model sees every token of the true answers about forget and holdout people."""
+    from mubench.models.gradients import gradient_norms
     from mubench.models.load import load_model
-    from mubench.models.token_scores import gradient_norms, token_scores
 
     asked = questions(data, spec.seed)
-    everything = sorted(asked.all, key=lambda e: (e.modality, len(e.question + e.answer), e.id))
     model = load_model(spec.model, data.image, deltas)
-    tokens = {}
-    for number, (example, found) in enumerate(
-        zip(everything, token_scores(model, everything, spec.predict.batch_size), strict=True)
-    ):
-        tokens[example.id] = found
-        report(number, len(everything), "token by token")
     norms: dict[str, float] = {}
     if gradients:
         people = (*asked.members, *asked.others)
-        for number, (example, norm) in enumerate(
-            zip(people, gradient_norms(model, people), strict=True)
-        ):
-            norms[example.id] = norm
-            report(number, len(people), "gradients")
-    with open(folder / TOKENS, "w", encoding="utf-8") as out:
-        for example in asked.all:
-            row = {
-                "id": example.id,
-                "tokens": tokens[example.id],
-                "gradient": norms.get(example.id),
-            }
-            out.write(json.dumps(row) + "\n")
-    return {"questions": len(everything), "gradients": len(norms)}
+        for number, norm in enumerate(gradient_norms(model, people)):
+            norms[people[number].id] = norm
+            report(number + 1, len(people), "gradients")
+    (folder / GRADIENTS).write_text(json.dumps(norms), encoding="utf-8")
+    detail = ask(spec, asked.all, lambda: model, folder, report, max_new_tokens=1)
+    return {**detail, "gradients": len(norms)}
 
 
 def read_seen(folder: Path) -> dict[str, Seen]:
     """What ``privacy`` kept, by example id."""
-    return dict(_rows(folder / TOKENS))
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Seen]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        tokens = tuple(Token(*values) for values in row["tokens"])
-        yield row["id"], Seen(tokens, row["gradient"])
+    norms = json.loads((folder / GRADIENTS).read_text(encoding="utf-8"))
+    return {
+        id_: Seen(response.tokens, norms.get(id_))
+        for id_, response in read_responses(folder).items()
+    }
