@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
+
+from rich.console import Console
 
 from mubench.probes.leakage import COLUMNS, TITLES, component_cells, leakage_cells
 from mubench.probes.privacy import privacy_cells
 from mubench.record import Probe
 from mubench.report.html import render_html
 from mubench.report.probes import Heat, component_rows, leakage_rows, leakage_words
+from mubench.report.tables import render
 from probes.material import ASKED, BASE, GOLD, IGNORANT, KNOWING, PEOPLE, TARGET, model
 from report.report_fixtures import record
 
@@ -69,6 +73,16 @@ def test_privacy_shows_every_attack_with_privleak_and_no_claim_without():
         assert title in text
     assert "-100 %" in text
     assert "n/a" in text  # a swapped picture of a text-only question
+
+
+def test_the_terminal_says_what_leaks_and_what_is_recognised():
+    out = io.StringIO()
+    render(PROBED, Console(file=out, width=400))
+    assert "by 1 of 12 paths: an identity card that shows the name." in out.getvalue()
+    assert "Membership: furthest from gold is" in out.getvalue()
+    out = io.StringIO()
+    render(record(), Console(file=out, width=400))
+    assert "Membership" not in out.getvalue()
 
 
 def test_a_run_without_probes_says_nothing_of_them():

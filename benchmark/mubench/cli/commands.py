@@ -290,6 +290,47 @@ def cache_clear(
     print(f"removed {removed} stage{'s' if removed != 1 else ''}")
 
 
+def meta_eval(
+    model: Model = "llava-tiny",
+    benchmark: Benchmark = None,
+    method: Method = "grad-diff",
+    pool: Annotated[int, typer.Option(min=2, help="Models in each pool, one a seed.")] = 5,
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table as markdown.")] = None,
+    cache: Cache = None,
+) -> None:
+    """Which metrics tell models apart that learned the forget people and that never saw them."""
+    import shlex
+
+    from rich.table import Table
+
+    from mubench.config.resolve import resolve
+    from mubench.errors import OutputError
+    from mubench.runner import meta_eval as runner
+
+    wanted = [*(sets or ()), "probe.privacy=true"]
+    specs = [resolve(method, model, benchmark, seed=seed, sets=wanted) for seed in range(pool)]
+    found = runner.meta_eval(specs, open_store(cache), console(stderr=True))
+    table = Table(title=f"{pool} models a pool", title_justify="left")
+    for column in ("metric", "faithfulness", "R", "Q", "robustness", "admitted"):
+        table.add_column(column)
+    for one in found:
+        figures = (one.faithfulness.value, one.relearned, one.quantised, one.robustness)
+        shown = (f"{figure:.2f}" for figure in figures)
+        table.add_row(one.metric, *shown, "yes" if one.admitted else "no")
+    console().print(table)
+    if out:
+        words = ["--model", model, "--method", method, "--pool", str(pool)]
+        words += ["--benchmark", benchmark] if benchmark else []
+        words += [part for item in sets or () for part in ("--set", item)]
+        text = runner.markdown(found, f"mubench meta-eval {shlex.join(words)}", pool)
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write {out}: {error.strerror}") from error
+        print(f"table: {out}")
+
+
 def bench_eval(
     images: Annotated[int, typer.Option(min=1, help="Pictures in a pass.")] = 8,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each.")] = 9,

@@ -101,6 +101,20 @@ def leakage_words(record: RunRecord) -> list[str]:
     return [said, f"Not even the target knows them by: {'; '.join(unknown)}."]
 
 
+def privacy_words(record: RunRecord) -> list[str]:
+    """What membership inference says, in a sentence: the attack that tells the most."""
+    areas = [cell for cell in record.probes if (cell.probe, cell.metric) == ("membership", "auc")]
+    if not areas:
+        return []
+    worst = max(areas, key=lambda cell: abs(cell.difference.value))
+    attack, modality = worst.axes["attack"], worst.axes["modality"]
+    return [
+        f"Membership: furthest from gold is {ATTACKS[attack]} on {view.MODALITY_TITLES[modality]} "
+        f"questions, AUC {view.number(worst.method.value)} {view.interval(worst.method)}, gold "
+        f"{view.number(worst.gold.value)} {view.interval(worst.gold)}."
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class PrivacyRow:
     """An attack or a measure: the cell of every modality, and PrivLeak where there is one."""
@@ -147,6 +161,7 @@ def shown(record: RunRecord, modalities: Sequence[str]) -> dict[str, Any]:
     """All that the page's section on probes needs."""
     return {
         "words": leakage_words(record),
+        "privacy_words": privacy_words(record),
         "forms": [title for title, _ in COLUMNS.values()],
         "entrances": [TITLES[path] for path in ENTRANCES],
         "leakage": leakage_rows(record),
