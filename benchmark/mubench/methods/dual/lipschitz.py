@@ -45,6 +45,8 @@ class Lipschitz(Edit):
         batch_size: int = Field(default=64, gt=0)
         lr: float = Field(default=5e-5, gt=0)
         weight_decay: float = Field(default=0.2, ge=0)
+        warmup: float = Field(default=0.0, ge=0, lt=1)
+        schedule: Literal["linear", "cosine", "constant"] = "constant"
 
     def unlearn(self, model, data: UnlearnData, context):
         import torch
