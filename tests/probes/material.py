@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -21,13 +21,9 @@ OPTIONS = PeopleOptions(
 )  # fmt: skip
 
 
-def _benchmark() -> BenchmarkData:
-    folder = Path(mkdtemp(prefix="mubench-probes-"))
-    write(build_people(OPTIONS), folder)
-    return BenchmarkData(folder, 0.375)
-
-
-DATA = _benchmark()
+_FOLDER = TemporaryDirectory(prefix="mubench-probes-")  # until the tests end
+write(build_people(OPTIONS), Path(_FOLDER.name))
+DATA = BenchmarkData(Path(_FOLDER.name), 0.375)
 ASKED = probes(DATA)
 PEOPLE = questions(DATA, 0)
 _MEMBERS = {example.id for example in PEOPLE.members}
