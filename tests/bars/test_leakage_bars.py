@@ -83,9 +83,7 @@ def planted(cache, tmp_path_factory) -> Planted:
     built = get("data", None, lambda path: data_builder(SPEC.benchmark)(path, quiet))
     data = BenchmarkData(built, SPEC.benchmark.forget_ratio)
     models = {
-        role: get(
-            "train", role, lambda path, role=role: train_model(SPEC, role, data, path, quiet)
-        )
+        role: get("train", role, lambda path, role=role: train_model(SPEC, role, data, path, quiet))
         for role in ("target", "gold")
     }
     for lost, modality in (("text", "image_text"), ("image", "text")):
