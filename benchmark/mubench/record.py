@@ -115,6 +115,30 @@ class PaperCell(_Record):
     method: float
 
 
+class Probe(_Record):
+    """What a probe found out on its own axes, for the three models; see `mubench.probes`.
+
+    ``axes`` say what was measured, e.g. path and form of a question. ``difference`` is what the
+    method gives away beyond gold, paired by item; ``p`` is its permutation p-value where it has
+    one, and ``leaks`` whether it is above 0 when all cells of the probe are judged together.
+    ``known``: the target itself is above gold there, so that there was something to forget.
+    """
+
+    probe: Literal["leakage", "components", "membership", "memorisation"]
+    axes: dict[str, str]
+    metric: str
+    unit: str
+    n: int = Field(ge=1)  # items
+    persons: int = Field(ge=1)  # clusters
+    target: Value
+    gold: Value
+    method: Value
+    difference: Value  # method - gold
+    p: float | None = None
+    known: bool | None = None
+    leaks: bool | None = None
+
+
 class Stage(_Record):
     """One stage of the run: its content key and what it cost when it was computed."""
 
@@ -159,5 +183,6 @@ class RunRecord(Assessment):
     provenance: dict[str, Any]
     stages: list[Stage]
     paper: list[PaperCell] = []  # only of the paper track
+    probes: list[Probe] = []  # only of probes that were asked for
     not_applicable: list[NotApplicable] = []
     artifacts: list[Artifact] = []

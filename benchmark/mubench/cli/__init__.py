@@ -69,6 +69,7 @@ def app() -> typer.Typer:
     bench = typer.Typer(help="How fast mubench is on this machine.", no_args_is_help=True)
     bench.command("eval")(commands.bench_eval)
     made.add_typer(bench, name="bench")
+    made.command("meta-eval")(commands.meta_eval)
     return made
 
 

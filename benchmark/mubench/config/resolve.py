@@ -21,6 +21,7 @@ from .schema import (
     ModelSettings,
     PeopleSettings,
     Prediction,
+    Probing,
     PublishedSettings,
     RunSpec,
     Training,
@@ -32,6 +33,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "target": Training,
     "gate": Gate,
     "predict": Prediction,
+    "probe": Probing,
 }
 NAMES = ("benchmark", *SECTIONS, "method")
 
@@ -116,6 +118,7 @@ def resolve(
         "predict": model_preset.pop("predict", {}),
         "model": {"name": model, **model_preset},
         "gate": {},
+        "probe": {},
     }
     parts: dict[str, Any] = {
         section: _validated(section, schema, bases[section], layers)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mubench.record import Cell, RunRecord, Value
-from mubench.report import view
+from mubench.report import probes, view
 from mubench.types import MODALITIES, ROLES
 
 #: From this width on every number carries half of its 95 % interval.
@@ -209,6 +209,10 @@ def render(record: RunRecord, console: Console) -> None:
     if record.paper:
         console.print(_paper_table(record))
         say(_line(PAPER_LEGEND, style="dim"))
+        console.print()
+    for sentence in (*probes.leakage_words(record), *probes.privacy_words(record)):
+        say(_line(sentence))
+    if record.probes:
         console.print()
     if view.rows(record):
         say(_line(GAP_LEGEND, style="dim"))

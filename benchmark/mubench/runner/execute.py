@@ -21,6 +21,7 @@ from mubench.types import ROLES, SETS, gold_roles
 
 from .folder import artifacts, samples, write_answers
 from .plan import Node, Plan, held_out, method_class, method_info
+from .probing import Probed, probe
 from .progress import bar
 from .provenance import provenance
 from .sources import source
@@ -113,7 +114,8 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
                 lambda path, report, role=role: paper_track(spec, data, deltas[role], path, report),
                 resume=True,
             )
-    _write_run(plan, data, predictions, scored, paper, results, folder)
+    probed = probe(plan, data, {role: deltas[role] for role in ROLES if role in deltas}, get)
+    _write_run(plan, data, predictions, scored, paper, probed, results, folder)
     return folder
 
 
@@ -168,6 +170,7 @@ def _write_run(
     predictions: dict[str, Path],
     scored: Path,
     paper: dict[str, Path],
+    probed: Probed,
     results: Iterable[tuple[Node, StageResult]],
     folder: Path,
 ) -> None:
@@ -180,7 +183,7 @@ def _write_run(
     shutil.copyfile(scored / "prior.json", partial / "prior.json")
     for role, replies in paper.items():
         shutil.copyfile(replies / "replies.jsonl", partial / "predictions" / f"{role}.paper.jsonl")
-    record = _record(plan, data, scored, paper, results, partial)
+    record = _record(plan, data, scored, paper, probed, results, partial)
     text = record.model_dump_json(indent=2) + "\n"
     (partial / "record.json").write_text(text, encoding="utf-8")
     (partial / "report.html").write_text(
@@ -196,6 +199,7 @@ def _record(
     data: BenchmarkData,
     scored: Path,
     paper: dict[str, Path],
+    probed: Probed,
     results: Iterable[tuple[Node, StageResult]],
     partial: Path,
 ) -> RunRecord:
@@ -232,8 +236,10 @@ def _record(
             for node, result in results
         ],
         paper=paper_cells(paper),
+        probes=probed.cells,
         not_applicable=[
-            NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable
+            *(NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable),
+            *probed.not_applicable,
         ],
         artifacts=artifacts(partial),
         **dict(read_assessment(scored)),
