@@ -52,7 +52,7 @@ def test_a_better_number_is_found_out(folder: Path, quick: Quick) -> None:
     cells[0]["method"]["value"] = cells[0]["gold"]["value"] + 1e-3
     changed(folder, cells=cells)
     (problem,) = verify(folder)
-    assert problem.startswith("cells: forget image_text choice accuracy is ")
+    assert problem.startswith("cells: forget image_text choice accuracy: method is ")
 
 
 def test_a_better_answer_is_found_out(folder: Path) -> None:
