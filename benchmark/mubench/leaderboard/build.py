@@ -22,8 +22,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
+from markupsafe import Markup
 from scipy import special  # type: ignore[import-untyped,unused-ignore]
 
 from mubench import __version__
@@ -31,7 +31,7 @@ from mubench.data.load import BenchmarkData
 from mubench.errors import MubenchError, OutputError
 from mubench.record import RunRecord, Value
 from mubench.report import view
-from mubench.types import ROLES
+from mubench.types import ROLES, Example
 
 from . import bundle as bundles
 from . import export
@@ -128,7 +128,13 @@ class Board:
 
     @cached_property
     def columns(self) -> list[Column]:
+        """All columns, for the pages of the rows."""
         return columns(self.rows)
+
+    @cached_property
+    def shown(self) -> list[Column]:
+        """Those of the table, which is read at once and has to be small."""
+        return [column for column in self.columns if column.headline]
 
     @cached_property
     def standings(self) -> Mapping[str, Standing]:
@@ -154,7 +160,7 @@ class Board:
         folder.mkdir(exist_ok=True)
         details = _Details(folder / self.name, self.name, find)
         for row in self.rows:
-            details.add(row, self.columns)
+            details.add(row, self.shown)
         details.finish()
         values = self.values(details)
         _write_data(folder / f"{self.name}.js", self.name, values)
@@ -168,7 +174,7 @@ class Board:
             "benchmark": self.benchmark,
             "title": _title(self.rows, self.benchmark),
             "runs": sum(len(row.bundles) for row in self.rows),
-            "columns": [asdict(column) for column in self.columns],
+            "columns": [asdict(column) for column in self.shown],
             "references": self._references(),
             "rows": [self._row(row, details) for row in self.ordered if not row.is_reference],
             "reported": [self._reported(row) for row in self.reported],
@@ -199,9 +205,12 @@ class Board:
             "seconds": round(row.seconds, 1),
             "mb": round(row.peak_mb),
             "persons": row.id in details.persons,
-            "score": [_thousandths(row.value(c.id, "method")) for c in self.columns],
-            "gap": [_thousandths(row.value(c.id, "gap")) for c in self.columns],
-            "delta": [_thousandths(row.value(c.id, "difference")) for c in self.columns],
+            "score": [_thousandths(row.value(c.id, "method")) for c in self.shown],
+            "gap": [_thousandths(row.value(c.id, "gap")) for c in self.shown],
+            "delta": [
+                None if row.value(c.id, "gap") else _thousandths(row.value(c.id, "difference"))
+                for c in self.shown
+            ],
         }
 
     def _references(self) -> list[dict[str, Any]]:
@@ -215,7 +224,7 @@ class Board:
         for (model, ratio), rows in sorted(groups.items()):
             row = max(rows, key=lambda row: len(row.seeds))
             for name, part in (("target", "target"), ("gold", "gold"), ("guess", "prior")):
-                values = [_thousandths(row.value(c.id, part)) for c in self.columns]
+                values = [_thousandths(row.value(c.id, part)) for c in self.shown]
                 if any(values):
                     names = {"target": "none", "gold": "gold"}
                     page = (r.id for r in rows if r.first.spec["method"]["name"] == names.get(name))
@@ -284,6 +293,7 @@ class _Details:
         self.persons: set[str] = set()
         self._find = find
         self._data: dict[str, BenchmarkData | None] = {}
+        self._sums: dict[str, _Sums] = {}
         self._written: set[str] = set()
         self._pictures: dict[str, tuple[int, bytes]] = {}  # number and content by name
 
@@ -293,6 +303,8 @@ class _Details:
         if split not in self._data:
             self._data[split] = self._find(record.spec)
             self._questions(split)
+            if (found := self._data[split]) is not None:
+                self._sums[split] = _Sums(found.examples, shown)
         data = self._data[split]
         if data is None or data.manifest["content_sha"] != record.data["content_sha"]:
             return
@@ -301,14 +313,11 @@ class _Details:
             for role in ROLES:
                 sha = bundle.predictions[role].sha256
                 if role == "method" or sha not in self._written:
-                    rows = {str(one["id"]): one for one in bundle.rows(role)}
+                    rows = {one["id"]: one for one in bundle.trusted_rows(role)}
                     self._answers(sha, data, rows)
                     if role == "method":
-                        sums.append(_sums(data, rows, shown))
-        mean = {
-            key: [counts, [round(float(x), 3) for x in np.mean([s[key][1] for s in sums], axis=0)]]
-            for key, (counts, _) in sums[0].items()
-        }
+                        sums.append(self._sums[split].of(rows))
+        mean = self._sums[split].mean(sums)
         _write_data(self.folder / "persons" / f"{row.id}.js", f"persons/{row.id}", mean)
         self.persons.add(row.id)
 
@@ -363,23 +372,40 @@ def _thumbnail(picture: Any) -> bytes:
     return out.getvalue()
 
 
-def _sums(
-    data: BenchmarkData, rows: Mapping[str, Any], shown: Sequence[Column]
-) -> dict[str, tuple[list[int], list[float]]]:
-    """By headline column: how many items each person has, and the sum of their scores."""
-    wanted = {(c.set, c.modality, c.task, c.metric): c.id for c in shown if c.headline}
-    found: dict[str, dict[str, list[float]]] = {}
-    for example in data.examples:
-        for metric, value in rows[example.id]["scores"].items():
-            key = wanted.get((example.set, example.modality, example.task, metric))
-            if key is not None:
-                person = found.setdefault(key, {}).setdefault(example.person, [0, 0.0])
-                person[0] += 1
-                person[1] += value
-    return {
-        key: ([int(n) for n, _ in people.values()], [total for _, total in people.values()])
-        for key, people in found.items()
-    }
+class _Sums:
+    """Scores by headline column and person: what paired differences need."""
+
+    def __init__(self, examples: Sequence[Example], shown: Sequence[Column]) -> None:
+        columns: dict[tuple[str, str, str], list[Column]] = {}
+        for column in shown:
+            columns.setdefault((column.set, column.modality, column.task), []).append(column)
+        self._people: dict[str, dict[str, int]] = {column.id: {} for column in shown}
+        self._items: dict[str, list[tuple[str, str, int]]] = {column.id: [] for column in shown}
+        for example in examples:
+            for column in columns.get((example.set, example.modality, example.task), ()):
+                people = self._people[column.id]
+                place = people.setdefault(example.person, len(people))
+                self._items[column.id].append((example.id, column.metric, place))
+
+    def of(self, rows: Mapping[str, Any]) -> dict[str, list[float]]:
+        """The sum of the scores of each person, by column."""
+        found = {}
+        for column, items in self._items.items():
+            totals = found[column] = [0.0] * len(self._people[column])
+            for id_, metric, place in items:
+                totals[place] += rows[id_]["scores"].get(metric, 0.0)
+        return found
+
+    def mean(self, runs: Sequence[Mapping[str, list[float]]]) -> dict[str, list[list[float]]]:
+        """By column: how many items each person has, and the mean over runs of their sums."""
+        made = {}
+        for column, items in self._items.items():
+            counts: list[float] = [0] * len(self._people[column])
+            for _, _, place in items:
+                counts[place] += 1
+            sums = zip(*(run[column] for run in runs), strict=True)
+            made[column] = [counts, [round(sum(of) / len(of), 3) for of in sums]]
+        return made
 
 
 class _Pages:
@@ -399,7 +425,7 @@ class _Pages:
             lstrip_blocks=True,
         )
         self._environment.filters.update(
-            number=view.number, interval=view.interval, yaml=_yaml, bar=_bar
+            number=view.number, interval=view.interval, yaml=_yaml, cell=_cell
         )
         (folder / "runs").mkdir()
 
@@ -415,9 +441,9 @@ class _Pages:
     def row(self, board: Board, row: Row) -> None:
         files = f"runs/{row.id}"
         (self.folder / files).mkdir()
-        for record in row.records:
-            text = record.model_dump_json(indent=1) + "\n"
-            (self.folder / files / f"seed{record.spec['seed']}.json").write_text(text, "utf-8")
+        for seed, bundle in zip(row.seeds, row.bundles, strict=True):
+            target = self.folder / files / f"seed{seed}.json"
+            shutil.copyfile(bundle.folder / bundles.RECORD, target)
         for name, made in (
             ("row.csv", export.csv(row.records)),
             ("row.tex", export.latex(row.records)),
@@ -445,20 +471,16 @@ class _Pages:
 
 
 def _yaml(value: Any) -> str:
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=88))
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast where there is C
+    return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=88))
 
 
-def _bar(value: Value | None, low: float = -0.25, high: float = 1.25) -> dict[str, float] | None:
-    """Where a value and its interval lie on an axis, in per cent of its length."""
+def _cell(value: Value | None) -> Markup:
+    """A number with its interval as a cell of a table."""
     if value is None:
-        return None
-
-    def place(x: float) -> float:
-        return round(100 * min(max((x - low) / (high - low), 0.0), 1.0), 1)
-
-    start = value.value if value.low is None else value.low
-    end = value.value if value.high is None else value.high
-    return {"at": place(value.value), "from": place(start), "to": place(end)}
+        return Markup('<td class="number none">n/a</td>')
+    number, interval = view.number(value.value), view.interval(value)  # digits and signs
+    return Markup(f'<td class="number">{number} <small>{interval}</small></td>')
 
 
 def finder(store: Any) -> Find:

@@ -55,8 +55,18 @@ class Row:
                 found.setdefault(column_id(cell), []).append(cell)
         return {key: cells for key, cells in found.items() if len(cells) == len(self.bundles)}
 
+    @cached_property
+    def _values(self) -> dict[tuple[str, str], Value | None]:
+        return {}
+
     def value(self, column: str, part: str) -> Value | None:
         """``part`` of a cell (method, gap, difference, target, ...) over the seeds."""
+        key = column, part
+        if key not in self._values:
+            self._values[key] = self._over_seeds(column, part)
+        return self._values[key]
+
+    def _over_seeds(self, column: str, part: str) -> Value | None:
         values = [getattr(cell, part) for cell in self.cells.get(column, [])]
         return over_seeds(values) if values and None not in values else None
 
@@ -109,15 +119,16 @@ def group(bundles: Iterable[Bundle]) -> list[Row]:
 def over_seeds(values: Sequence[Value]) -> Value:
     """The mean over seeds. Its interval joins that of the people, which all seeds share, and the
     t interval of the seeds: the two are independent, so that their squares add up."""
+    if len(values) == 1:
+        return values[0]
     mean = statistics.fmean(value.value for value in values)
     if any(value.low is None or value.high is None for value in values):
         return Value(value=mean)
     below = statistics.fmean(value.value - (value.low or 0.0) for value in values)
     above = statistics.fmean((value.high or 0.0) - value.value for value in values)
-    spread, k = 0.0, len(values)
-    if k > 1:
-        deviation = statistics.stdev(value.value for value in values)
-        spread = float(special.stdtrit(k - 1, 0.975)) * deviation / math.sqrt(k)
+    k = len(values)
+    deviation = statistics.stdev(value.value for value in values)
+    spread = float(special.stdtrit(k - 1, 0.975)) * deviation / math.sqrt(k)
     return Value(value=mean, low=mean - math.hypot(below, spread),
                  high=mean + math.hypot(above, spread))  # fmt: skip
 
