@@ -38,7 +38,9 @@ class Real:
         self.said = [json.dumps({k: row[k] for k in ("response", "scores")})[1:] for row in rows]
         alike: dict[tuple, list[int]] = {}
         for at, row in enumerate(rows):
-            alike.setdefault((len(row["response"]["logprobs"]), *sorted(row["scores"])), []).append(at)
+            alike.setdefault((len(row["response"]["logprobs"]), *sorted(row["scores"])), []).append(
+                at
+            )
         self.alike = list(alike.values())
 
     def resampled(self, root: Path, number: int) -> None:
@@ -121,7 +123,9 @@ def test_the_page_is_small_opens_and_sorts_at_once(thousand):
         )
         rows = page.locator("#count").inner_text()
         browser.close()
-    print(f"{size / 2**20:.2f} MB, table after {shown:.0f} ms, sorts {[round(t) for t in times]} ms")
+    print(
+        f"{size / 2**20:.2f} MB, table after {shown:.0f} ms, sorts {[round(t) for t in times]} ms"
+    )
     assert rows.startswith(f"{SUBMISSIONS} of {SUBMISSIONS}")
     assert size <= 2 * 2**20
     assert shown <= 1000

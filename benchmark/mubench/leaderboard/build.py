@@ -12,13 +12,15 @@ text nodes, and the content policy of every page allows scripts of the site alon
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +33,19 @@ from mubench.data.load import BenchmarkData
 from mubench.errors import MubenchError, OutputError
 from mubench.record import RunRecord, Value
 from mubench.report import view
-from mubench.types import ROLES, Example
+from mubench.types import ROLES
 
 from . import bundle as bundles
 from . import export
 from .bundle import Bundle
+from .details import Questions, write_data
 from .reported import Reported
 from .rows import SEEDS, Column, Row, Standing, columns, group, standings
 from .strict import Refusal
 from .validate import check_record
 
-#: Pixels of the pictures beside the questions.
-THUMBNAIL = 112
+#: From this many rows on, several processes write their pages.
+MANY = 64
 #: ``find(spec)`` gives the benchmark of a run, or None where it is not on this machine.
 Find = Callable[[Mapping[str, Any]], BenchmarkData | None]
 
@@ -57,10 +60,7 @@ class Site:
     left_out: list[str] = field(default_factory=list)
 
 
-def build(
-    records: Path, reported: Sequence[Reported], out: Path, find: Find,
-    progress: Callable[[int, int, str], None] = lambda *_: None,
-) -> Site:  # fmt: skip
+def build(records: Path, reported: Sequence[Reported], out: Path, find: Find) -> Site:
     """Write the whole site to ``out``, which is replaced only once all of it is there."""
     site = Site(out)
     found = []
@@ -77,13 +77,9 @@ def build(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         _copy_static(partial)
-        pages = _Pages(partial, boards)
-        for number, board in enumerate(boards):
-            progress(number, len(boards), board.name)
-            board.write(partial / "data", find)
-            for row in board.rows:
-                pages.row(board, row)
-        pages.index()
+        for board in boards:
+            board.write(partial, find)
+        _Pages(partial).index(boards)
         shutil.rmtree(out, ignore_errors=True)
         partial.replace(out)
     except OSError as error:
@@ -155,19 +151,30 @@ class Board:
             found.append("stale")
         return found
 
-    def write(self, folder: Path, find: Find) -> None:
-        """The data files of this benchmark."""
-        folder.mkdir(exist_ok=True)
-        details = _Details(folder / self.name, self.name, find)
+    def write(self, site: Path, find: Find) -> None:
+        """The data files of this benchmark and the pages of its rows."""
+        folder = site / "data" / self.name
+        asked: dict[str, Questions | None] = {}
         for row in self.rows:
-            details.add(row, self.shown)
-        details.finish()
-        values = self.values(details)
-        _write_data(folder / f"{self.name}.js", self.name, values)
+            if row.split not in asked:
+                data = find(row.first.spec)
+                asked[row.split] = (
+                    None if data is None else Questions(folder, row.split, data, self.shown)
+                )
+        answered = set()
+        jobs = []
+        for row in self.rows:
+            questions = asked[row.split]
+            if questions and questions.content_sha == row.first.data["content_sha"]:
+                answered.add(row.id)
+            jobs.append((row, self.standings[row.id], self.badges(row), row.id in answered))
+        _in_processes(_RowWriter(site, self.name, self.columns, asked), jobs)
+        values = self.values(answered)
+        write_data(site / "data" / f"{self.name}.js", self.name, values)
         text = json.dumps(values, indent=1, ensure_ascii=False)
-        (folder / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
+        (site / "data" / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
 
-    def values(self, details: _Details) -> dict[str, Any]:
+    def values(self, answered: Set[str]) -> dict[str, Any]:
         """What the table shows; numbers in thousandths, as [value, low, high]."""
         return {
             "name": self.name,
@@ -176,12 +183,14 @@ class Board:
             "runs": sum(len(row.bundles) for row in self.rows),
             "columns": [asdict(column) for column in self.shown],
             "references": self._references(),
-            "rows": [self._row(row, details) for row in self.ordered if not row.is_reference],
+            "rows": [
+                self._row(row, row.id in answered) for row in self.ordered if not row.is_reference
+            ],
             "reported": [self._reported(row) for row in self.reported],
             "probes": _probes([row for row in self.ordered if not row.is_reference]),
         }
 
-    def _row(self, row: Row, details: _Details) -> dict[str, Any]:
+    def _row(self, row: Row, answered: bool) -> dict[str, Any]:
         record, standing = row.first, self.standings[row.id]
         info = record.method
         model = record.spec["model"]
@@ -204,7 +213,7 @@ class Board:
             "utility": round(1000 * row.utility) if row.utility == row.utility else None,
             "seconds": round(row.seconds, 1),
             "mb": round(row.peak_mb),
-            "persons": row.id in details.persons,
+            "persons": answered,
             "score": [_thousandths(row.value(c.id, "method")) for c in self.shown],
             "gap": [_thousandths(row.value(c.id, "gap")) for c in self.shown],
             "delta": [
@@ -277,146 +286,17 @@ def _probes(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return found
 
 
-def _write_data(path: Path, name: str, values: Any) -> None:
-    """A script that hands JSON to the page: a script, because pages from disk may not fetch."""
-    text = json.dumps(values, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"mubench.take({json.dumps(name)},{text});\n", encoding="ascii")
-
-
-class _Details:
-    """Questions, answers, pictures and the people's sums: what is loaded when it is looked at."""
-
-    def __init__(self, folder: Path, name: str, find: Find) -> None:
-        self.folder = folder
-        self.name = name
-        self.persons: set[str] = set()
-        self._find = find
-        self._data: dict[str, BenchmarkData | None] = {}
-        self._sums: dict[str, _Sums] = {}
-        self._written: set[str] = set()
-        self._pictures: dict[str, tuple[int, bytes]] = {}  # number and content by name
-
-    def add(self, row: Row, shown: Sequence[Column]) -> None:
-        record = row.first
-        split = f"{record.spec['benchmark']['forget_ratio']:g}"
-        if split not in self._data:
-            self._data[split] = self._find(record.spec)
-            self._questions(split)
-            if (found := self._data[split]) is not None:
-                self._sums[split] = _Sums(found.examples, shown)
-        data = self._data[split]
-        if data is None or data.manifest["content_sha"] != record.data["content_sha"]:
-            return
-        sums = []
-        for bundle in row.bundles:
-            for role in ROLES:
-                sha = bundle.predictions[role].sha256
-                if role == "method" or sha not in self._written:
-                    rows = {one["id"]: one for one in bundle.trusted_rows(role)}
-                    self._answers(sha, data, rows)
-                    if role == "method":
-                        sums.append(self._sums[split].of(rows))
-        mean = self._sums[split].mean(sums)
-        _write_data(self.folder / "persons" / f"{row.id}.js", f"persons/{row.id}", mean)
-        self.persons.add(row.id)
-
-    def _questions(self, split: str) -> None:
-        data = self._data[split]
-        if data is None:
-            return
-        items = []
-        for example in data.examples:
-            picture = None
-            if example.image:
-                if example.image not in self._pictures:
-                    small = _thumbnail(data.image(example.image))
-                    self._pictures[example.image] = len(self._pictures), small
-                picture = self._pictures[example.image][0]
-            items.append(
-                [example.set, example.modality, example.task, example.person, example.question,
-                 list(example.choices), example.answer, picture]
-            )  # fmt: skip
-        _write_data(self.folder / f"items-{split}.js", f"items/{split}", items)
-
-    def _answers(self, sha: str, data: BenchmarkData, rows: Mapping[str, Any]) -> None:
-        """What a model said to each question, in their order, and whether that was right."""
-        if sha in self._written:
-            return
-        self._written.add(sha)
-        said = []
-        for example in data.examples:
-            row = rows[example.id]
-            response, scores = row["response"], row["scores"]
-            if example.choices:
-                pairs = zip(response["logprobs"], response["lengths"], strict=True)
-                means = [total / length for total, length in pairs]
-                text: Any = means.index(max(means))
-            else:
-                text = response["text"]
-            right = next((scores[m] for m in ("accuracy", "keyword", "match") if m in scores), None)
-            said.append([text, None if right is None else int(right == 1.0)])
-        _write_data(self.folder / "answers" / f"{sha[:16]}.js", f"answers/{sha[:16]}", said)
-
-    def finish(self) -> None:
-        for number, data in self._pictures.values():
-            path = self.folder / "pictures" / f"{number}.webp"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-
-
-def _thumbnail(picture: Any) -> bytes:
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    out = io.BytesIO()
-    picture.save(out, "webp", quality=80)
-    return out.getvalue()
-
-
-class _Sums:
-    """Scores by headline column and person: what paired differences need."""
-
-    def __init__(self, examples: Sequence[Example], shown: Sequence[Column]) -> None:
-        columns: dict[tuple[str, str, str], list[Column]] = {}
-        for column in shown:
-            columns.setdefault((column.set, column.modality, column.task), []).append(column)
-        self._people: dict[str, dict[str, int]] = {column.id: {} for column in shown}
-        self._items: dict[str, list[tuple[str, str, int]]] = {column.id: [] for column in shown}
-        for example in examples:
-            for column in columns.get((example.set, example.modality, example.task), ()):
-                people = self._people[column.id]
-                place = people.setdefault(example.person, len(people))
-                self._items[column.id].append((example.id, column.metric, place))
-
-    def of(self, rows: Mapping[str, Any]) -> dict[str, list[float]]:
-        """The sum of the scores of each person, by column."""
-        found = {}
-        for column, items in self._items.items():
-            totals = found[column] = [0.0] * len(self._people[column])
-            for id_, metric, place in items:
-                totals[place] += rows[id_]["scores"].get(metric, 0.0)
-        return found
-
-    def mean(self, runs: Sequence[Mapping[str, list[float]]]) -> dict[str, list[list[float]]]:
-        """By column: how many items each person has, and the mean over runs of their sums."""
-        made = {}
-        for column, items in self._items.items():
-            counts: list[float] = [0] * len(self._people[column])
-            for _, _, place in items:
-                counts[place] += 1
-            sums = zip(*(run[column] for run in runs), strict=True)
-            made[column] = [counts, [round(sum(of) / len(of), 3) for of in sums]]
-        return made
-
-
+@dataclass
 class _Pages:
     """The HTML pages."""
 
-    def __init__(self, folder: Path, boards: Sequence[Board]) -> None:
+    folder: Path
+
+    @cached_property
+    def _environment(self) -> Any:
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
-        self.folder = folder
-        self.boards = boards
-        self._environment = Environment(
+        made = Environment(
             loader=PackageLoader("mubench.leaderboard", "web/templates"),
             autoescape=True,
             undefined=StrictUndefined,
@@ -424,50 +304,86 @@ class _Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(
-            number=view.number, interval=view.interval, yaml=_yaml, cell=_cell
-        )
-        (folder / "runs").mkdir()
+        made.filters.update(number=view.number, interval=view.interval, yaml=_yaml, cell=_cell)
+        return made
 
-    def _write(self, name: str, template: str, **values: Any) -> None:
+    def write(self, name: str, template: str, **values: Any) -> None:
         page = self._environment.get_template(template).render(version=__version__, **values)
         (self.folder / name).write_text(page, encoding="utf-8")
 
-    def index(self) -> None:
+    def index(self, boards: Sequence[Board]) -> None:
         # For comparisons in the page: t quantiles of 1, 2, ... degrees of freedom.
         quantiles = [round(float(special.stdtrit(df, 0.975)), 3) for df in range(1, 201)]
-        self._write("index.html", "index.html.j2", up="", boards=self.boards, quantiles=quantiles)
+        self.write("index.html", "index.html.j2", up="", boards=boards, quantiles=quantiles)
 
-    def row(self, board: Board, row: Row) -> None:
-        files = f"runs/{row.id}"
-        (self.folder / files).mkdir()
+
+@dataclass
+class _RowWriter:
+    """All files of one row. Goes to other processes, so it holds just what they need."""
+
+    site: Path
+    board: str
+    columns: Sequence[Column]
+    asked: Mapping[str, Questions | None]
+
+    def __call__(self, row: Row, standing: Standing, badges: list[str], answered: bool) -> None:
+        questions = self.asked[row.split]
+        if answered and questions is not None:
+            questions.add(row)
+        folder = self.site / "runs" / row.id
+        folder.mkdir(parents=True)
         for seed, bundle in zip(row.seeds, row.bundles, strict=True):
-            target = self.folder / files / f"seed{seed}.json"
-            shutil.copyfile(bundle.folder / bundles.RECORD, target)
+            shutil.copyfile(bundle.folder / bundles.RECORD, folder / f"seed{seed}.json")
         for name, made in (
             ("row.csv", export.csv(row.records)),
             ("row.tex", export.latex(row.records)),
             ("row.bib", export.bibtex(row.first)),
         ):
-            (self.folder / files / name).write_text(made, encoding="utf-8")
-        split = f"{row.first.spec['benchmark']['forget_ratio']:g}"
+            (folder / name).write_text(made, encoding="utf-8")
         answers = [
             {role: bundle.predictions[role].sha256[:16] for role in ROLES} for bundle in row.bundles
         ]
-        self._write(
-            f"{files}.html",
+        _pages(self.site).write(
+            f"runs/{row.id}.html",
             "run.html.j2",
             up="../",
-            board=board,
+            board=self.board,
             row=row,
             record=row.first,
-            standing=board.standings[row.id],
-            badges=board.badges(row),
-            columns=[column for column in board.columns if column.id in row.cells],
+            standing=standing,
+            badges=badges,
+            columns=[column for column in self.columns if column.id in row.cells],
             answers=dict(zip(row.seeds, answers, strict=True)),
-            split=split,
             titles=view.MODALITY_TITLES,
         )
+
+
+@cache
+def _pages(site: Path) -> _Pages:
+    return _Pages(site)
+
+
+_writer: _RowWriter
+
+
+def _start(writer: _RowWriter) -> None:
+    global _writer
+    _writer = writer
+
+
+def _write(job: tuple[Any, ...]) -> None:
+    _writer(*job)
+
+
+def _in_processes(writer: _RowWriter, jobs: Sequence[tuple[Any, ...]]) -> None:
+    if len(jobs) < MANY:
+        for job in jobs:
+            writer(*job)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), context, _start, (writer,)) as pool:
+        for _ in pool.map(_write, jobs, chunksize=8):
+            pass
 
 
 def _yaml(value: Any) -> str:

@@ -71,6 +71,11 @@ class Row:
         return over_seeds(values) if values and None not in values else None
 
     @property
+    def split(self) -> str:
+        """The forget ratio, as text: it says which questions were asked."""
+        return f"{self.first.spec['benchmark']['forget_ratio']:g}"
+
+    @property
     def is_reference(self) -> bool:
         """Whether this is target or gold run as if it were a method: shown, never ranked."""
         return bool(self.first.method.get("kind") == "reference")

@@ -1,0 +1,118 @@
+"""What is loaded when it is looked at: questions, answers, pictures, and the people's sums."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mubench.data.load import BenchmarkData
+from mubench.types import ROLES, Example
+
+from .rows import Column, Row
+
+#: Pixels of the pictures beside the questions.
+THUMBNAIL = 112
+
+
+def write_data(path: Path, name: str, values: Any) -> None:
+    """A script that hands JSON to the page: a script, because pages from disk may not fetch."""
+    text = json.dumps(values, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"mubench.take({json.dumps(name)},{text});\n", encoding="ascii")
+
+
+class Questions:
+    """What a benchmark asks under one split; writes the answers of rows beside them."""
+
+    def __init__(self, folder: Path, split: str, data: BenchmarkData, shown: Sequence[Column]):
+        self.folder = folder
+        self.examples = data.examples
+        self.content_sha: str = data.manifest["content_sha"]
+        self._sums = _Sums(self.examples, shown)
+        pictures: dict[str, int] = {}
+        items = []
+        for example in self.examples:
+            if example.image and example.image not in pictures:
+                pictures[example.image] = len(pictures)
+                path = folder / "pictures" / split / f"{pictures[example.image]}.webp"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(_thumbnail(data.image(example.image)))
+            items.append(
+                [example.set, example.modality, example.task, example.person, example.question,
+                 list(example.choices), example.answer, pictures.get(example.image or "")]
+            )  # fmt: skip
+        write_data(folder / f"items-{split}.js", f"items/{split}", items)
+
+    def add(self, row: Row) -> None:
+        """Write what the models of a row said, and its sums by person."""
+        sums = []
+        for bundle in row.bundles:
+            for role in ROLES:
+                name = bundle.predictions[role].sha256[:16]
+                path = self.folder / "answers" / f"{name}.js"
+                if role == "method" or not path.exists():  # target and gold are shared by many rows
+                    said = {one["id"]: one for one in bundle.trusted_rows(role)}
+                    answers = [_answer(example, said[example.id]) for example in self.examples]
+                    write_data(path, f"answers/{name}", answers)
+                    if role == "method":
+                        sums.append(self._sums.of(said))
+        mean = self._sums.mean(sums)
+        write_data(self.folder / "persons" / f"{row.id}.js", f"persons/{row.id}", mean)
+
+
+def _answer(example: Example, row: Mapping[str, Any]) -> list[Any]:
+    """What a model said (an option by its number) and, where that is judged, whether it was right."""
+    response, scores = row["response"], row["scores"]
+    said = response["text"]
+    if example.choices:
+        pairs = zip(response["logprobs"], response["lengths"], strict=True)
+        means = [total / length for total, length in pairs]
+        said = means.index(max(means))
+    right = next((scores[m] for m in ("accuracy", "keyword", "match") if m in scores), None)
+    return [said, None if right is None else int(right == 1.0)]
+
+
+def _thumbnail(picture: Any) -> bytes:
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    out = io.BytesIO()
+    picture.save(out, "webp", quality=80)
+    return out.getvalue()
+
+
+class _Sums:
+    """Scores by headline column and person: what paired differences need."""
+
+    def __init__(self, examples: Sequence[Example], shown: Sequence[Column]) -> None:
+        columns: dict[tuple[str, str, str], list[Column]] = {}
+        for column in shown:
+            columns.setdefault((column.set, column.modality, column.task), []).append(column)
+        self._people: dict[str, dict[str, int]] = {column.id: {} for column in shown}
+        self._items: dict[str, list[tuple[str, str, int]]] = {column.id: [] for column in shown}
+        for example in examples:
+            for column in columns.get((example.set, example.modality, example.task), ()):
+                people = self._people[column.id]
+                place = people.setdefault(example.person, len(people))
+                self._items[column.id].append((example.id, column.metric, place))
+
+    def of(self, rows: Mapping[str, Any]) -> dict[str, list[float]]:
+        """The sum of the scores of each person, by column."""
+        found = {}
+        for column, items in self._items.items():
+            totals = found[column] = [0.0] * len(self._people[column])
+            for id_, metric, place in items:
+                totals[place] += rows[id_]["scores"].get(metric, 0.0)
+        return found
+
+    def mean(self, runs: Sequence[Mapping[str, list[float]]]) -> dict[str, list[list[float]]]:
+        """By column: how many items each person has, and the mean over runs of their sums."""
+        made = {}
+        for column, items in self._items.items():
+            counts: list[float] = [0] * len(self._people[column])
+            for _, _, place in items:
+                counts[place] += 1
+            sums = zip(*(run[column] for run in runs), strict=True)
+            made[column] = [counts, [round(sum(of) / len(of), 3) for of in sums]]
+        return made
