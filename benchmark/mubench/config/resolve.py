@@ -21,6 +21,7 @@ from .schema import (
     ModelSettings,
     PeopleSettings,
     Prediction,
+    Probing,
     PublishedSettings,
     RunSpec,
     Training,
@@ -32,6 +33,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "target": Training,
     "gate": Gate,
     "predict": Prediction,
+    "probe": Probing,
 }
 NAMES = ("benchmark", *SECTIONS, "method")
 
@@ -103,6 +105,7 @@ def resolve(
     benchmark: str | None = None,
     *,
     seed: int = 0,
+    golds: int = 1,
     file: Path | None = None,
     sets: Iterable[str] = (),
 ) -> RunSpec:
@@ -115,6 +118,7 @@ def resolve(
         "predict": model_preset.pop("predict", {}),
         "model": {"name": model, **model_preset},
         "gate": {},
+        "probe": {},
     }
     parts: dict[str, Any] = {
         section: _validated(section, schema, bases[section], layers)
@@ -130,6 +134,7 @@ def resolve(
         benchmark=_benchmark(benchmark or str(model_preset["benchmark"]), layers),
         method=MethodSettings(name=entry.name, target=entry.target, config=config.model_dump()),
         seed=seed,
+        golds=golds,
     )
 
 
