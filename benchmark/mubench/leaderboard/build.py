@@ -31,16 +31,17 @@ from scipy import special  # type: ignore[import-untyped,unused-ignore]
 from mubench import __version__
 from mubench.data.load import BenchmarkData
 from mubench.errors import MubenchError, OutputError
+from mubench.metrics.ranking import Standing
 from mubench.record import RunRecord, Value
 from mubench.report import view
-from mubench.types import ROLES
+from mubench.types import ROLES, Estimate
 
 from . import bundle as bundles
 from . import export
 from .bundle import Bundle
-from .details import Questions, write_data
+from .details import Questions, Scores, write_data
 from .reported import Reported
-from .rows import SEEDS, Column, Row, Standing, columns, group, standings
+from .rows import SEEDS, Column, Row, Scored, columns, group, standings
 from .strict import Refusal
 from .validate import check_record
 
@@ -117,6 +118,7 @@ class Board:
     name: str  # benchmark@version
     rows: list[Row]
     reported: list[Reported] = field(default_factory=list)
+    standings: Mapping[str, Standing] = field(default_factory=dict)  # in their order
 
     @property
     def benchmark(self) -> str:
@@ -131,10 +133,6 @@ class Board:
     def shown(self) -> list[Column]:
         """Those of the table, which is read at once and has to be small."""
         return [column for column in self.columns if column.headline]
-
-    @cached_property
-    def standings(self) -> Mapping[str, Standing]:
-        return standings(self.rows)
 
     @property
     def ordered(self) -> list[Row]:
@@ -161,15 +159,19 @@ class Board:
                 asked[row.split] = (
                     None if data is None else Questions(folder, row.split, data, self.shown)
                 )
-        answered = set()
-        jobs = []
-        for row in self.rows:
-            questions = asked[row.split]
-            if questions and questions.content_sha == row.first.data["content_sha"]:
-                answered.add(row.id)
-            jobs.append((row, self.standings[row.id], self.badges(row), row.id in answered))
-        _in_processes(_RowWriter(site, self.name, self.columns, asked), jobs)
-        values = self.values(answered)
+        answered = [row for row in self.rows if _fits(asked[row.split], row)]
+        runs = _in_processes(_Answers(asked), [(row,) for row in answered])
+        scored = {
+            row.id: Scored(questions.forget, of)
+            for row, of in zip(answered, runs, strict=True)
+            if (questions := asked[row.split])
+        }
+        self.standings = standings(self.rows, scored)
+        _in_processes(
+            _RowWriter(site, self.name, self.columns),
+            [(row, self.standings[row.id], self.badges(row)) for row in self.rows],
+        )
+        values = self.values(set(scored))
         write_data(site / "data" / f"{self.name}.js", self.name, values)
         text = json.dumps(values, indent=1, ensure_ascii=False)
         (site / "data" / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
@@ -206,11 +208,13 @@ class Board:
             "ratio": record.spec["benchmark"]["forget_ratio"],
             "seeds": len(row.seeds),
             "badges": self.badges(row),
-            "gated": standing.gated,
+            "gated": standing.reason,
+            "label": standing.label,
+            "front": standing.front,
             "warnings": len({line for one in row.records for line in one.warnings}),
             "rank": [standing.low, standing.high] if standing.low else None,
             "distance": _thousandths(standing.distance),
-            "utility": round(1000 * row.utility) if row.utility == row.utility else None,
+            "utility": None if standing.utility is None else round(1000 * standing.utility),
             "seconds": round(row.seconds, 1),
             "mb": round(row.peak_mb),
             "persons": answered,
@@ -261,7 +265,7 @@ def _changed(record: RunRecord) -> str:
     return ", ".join(told)
 
 
-def _thousandths(value: Value | None) -> list[int | None] | None:
+def _thousandths(value: Value | Estimate | None) -> list[int | None] | None:
     if value is None:
         return None
     parts = (value.value, value.low, value.high)
@@ -317,19 +321,30 @@ class _Pages:
         self.write("index.html", "index.html.j2", up="", boards=boards, quantiles=quantiles)
 
 
+def _fits(questions: Questions | None, row: Row) -> bool:
+    return questions is not None and questions.content_sha == row.first.data["content_sha"]
+
+
+@dataclass
+class _Answers:
+    """Writes the answers of a row. Goes to other processes, so it holds just what they need."""
+
+    asked: Mapping[str, Questions | None]
+
+    def __call__(self, row: Row) -> list[dict[str, Scores]]:
+        questions = self.asked[row.split]
+        return questions.add(row) if questions else []
+
+
 @dataclass
 class _RowWriter:
-    """All files of one row. Goes to other processes, so it holds just what they need."""
+    """Writes the page of a row and what is downloaded there."""
 
     site: Path
     board: str
     columns: Sequence[Column]
-    asked: Mapping[str, Questions | None]
 
-    def __call__(self, row: Row, standing: Standing, badges: list[str], answered: bool) -> None:
-        questions = self.asked[row.split]
-        if answered and questions is not None:
-            questions.add(row)
+    def __call__(self, row: Row, standing: Standing, badges: list[str]) -> None:
         folder = self.site / "runs" / row.id
         folder.mkdir(parents=True)
         for seed, bundle in zip(row.seeds, row.bundles, strict=True):
@@ -363,27 +378,25 @@ def _pages(site: Path) -> _Pages:
     return _Pages(site)
 
 
-_writer: _RowWriter
+_work: Callable[..., Any]
 
 
-def _start(writer: _RowWriter) -> None:
-    global _writer
-    _writer = writer
+def _start(work: Callable[..., Any]) -> None:
+    global _work
+    _work = work
 
 
-def _write(job: tuple[Any, ...]) -> None:
-    _writer(*job)
+def _do(job: tuple[Any, ...]) -> Any:
+    return _work(*job)
 
 
-def _in_processes(writer: _RowWriter, jobs: Sequence[tuple[Any, ...]]) -> None:
+def _in_processes(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """``work(*job)`` for every job, in order of the jobs."""
     if len(jobs) < MANY:
-        for job in jobs:
-            writer(*job)
-        return
+        return [work(*job) for job in jobs]
     context = get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), context, _start, (writer,)) as pool:
-        for _ in pool.map(_write, jobs, chunksize=8):
-            pass
+    with ProcessPoolExecutor(os.cpu_count(), context, _start, (work,)) as pool:
+        return list(pool.map(_do, jobs, chunksize=8))
 
 
 def _yaml(value: Any) -> str:

@@ -142,11 +142,13 @@ def pack(
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "predictions").mkdir(parents=True)
         for path in sorted((run / "predictions").glob("*.jsonl")):
+            if path.name.endswith(".paper.jsonl"):
+                continue  # another evaluation, whose numbers have no intervals
             packed = gzip.compress(_slim(path), 9, mtime=0)
             (partial / "predictions" / f"{path.name}.gz").write_bytes(packed)
         if delta is not None:
             _attach(delta, partial / "weights")
-        values["artifacts"] = []
+        values |= {"artifacts": [], "paper": []}
         record = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         (partial / RECORD).write_text(record, encoding="utf-8")
         manifest = {

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mubench.data.load import BenchmarkData
-from mubench.types import ROLES, Example
+from mubench.types import ASPECTS, ROLES, Example
 
+from .bundle import Bundle
 from .rows import Column, Row
 
+Scores = Mapping[str, Mapping[str, float]]  # by question and metric
+FORGET = (*ASPECTS["efficacy"], *ASPECTS["generalizability"])
 #: Pixels of the pictures beside the questions.
 THUMBNAIL = 112
 
@@ -31,6 +34,7 @@ class Questions:
         self.folder = folder
         self.examples = data.examples
         self.content_sha: str = data.manifest["content_sha"]
+        self.forget = [e for e in self.examples if e.set in FORGET]
         self._sums = _Sums(self.examples, shown)
         pictures: dict[str, int] = {}
         items = []
@@ -45,26 +49,44 @@ class Questions:
                  list(example.choices), example.answer, pictures.get(example.image or "")]
             )  # fmt: skip
         write_data(folder / f"items-{split}.js", f"items/{split}", items)
+        self._known: dict[str, Scores] = {}
 
-    def add(self, row: Row) -> None:
-        """Write what the models of a row said, and its sums by person."""
-        sums = []
+    def add(self, row: Row) -> list[dict[str, Scores]]:
+        """Write what the models of a row said, and its sums by person; returns for each seed what
+        ranking needs, the scores of the questions about the forget people."""
+        sums: list[dict[str, list[float]]] = []
+        scores = []
         for bundle in row.bundles:
-            for role in ROLES:
-                name = bundle.predictions[role].sha256[:16]
-                path = self.folder / "answers" / f"{name}.js"
-                if role == "method" or not path.exists():  # target and gold are shared by many rows
-                    said = {one["id"]: one for one in bundle.trusted_rows(role)}
-                    answers = [_answer(example, said[example.id]) for example in self.examples]
-                    write_data(path, f"answers/{name}", answers)
-                    if role == "method":
-                        sums.append(self._sums.of(said))
+            found = {}
+            for role in bundle.predictions:
+                shared = role != "method"  # many rows have the same target and golds
+                found[role] = self._read(bundle, role, shared, sums)
+            scores.append(found)
         mean = self._sums.mean(sums)
         write_data(self.folder / "persons" / f"{row.id}.js", f"persons/{row.id}", mean)
+        return scores
+
+    def _read(
+        self, bundle: Bundle, role: str, shared: bool, sums: list[dict[str, list[float]]]
+    ) -> Scores:
+        sha = bundle.predictions[role].sha256
+        if shared and sha in self._known:
+            return self._known[sha]
+        said = {one["id"]: one for one in bundle.trusted_rows(role)}
+        if role in ROLES:
+            answers = [_answer(example, said[example.id]) for example in self.examples]
+            path = self.folder / "answers" / f"{sha[:16]}.js"
+            write_data(path, f"answers/{sha[:16]}", answers)
+        if not shared:
+            sums.append(self._sums.of(said))
+        found = {example.id: said[example.id]["scores"] for example in self.forget}
+        if shared:
+            self._known[sha] = found
+        return found
 
 
 def _answer(example: Example, row: Mapping[str, Any]) -> list[Any]:
-    """What a model said (an option by its number) and, where that is judged, whether it was right."""
+    """What a model said (an option by its number), and whether it was right if that is judged."""
     response, scores = row["response"], row["scores"]
     said = response["text"]
     if example.choices:
