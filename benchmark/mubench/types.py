@@ -32,6 +32,20 @@ ASPECTS: Mapping[str, tuple[Set, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """One entry of a gallery, which questions of a dual encoder choose from.
+
+    It stands for the mean of the normalised features of its ``texts`` or ``images`` (a class in
+    several wordings, the photos of a person); with both, for how well the two go together.
+    ``label`` is what it is right for.
+    """
+
+    label: str
+    texts: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One question about one person (or scene), in one modality.
 
