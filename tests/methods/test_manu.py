@@ -253,7 +253,9 @@ def test_language_units_are_found_whatever_form_they_carry_a_fact_in(forms):
     MANU(MANU.Config(alpha=1 / 32, batch_size=4)).unlearn(model, data(), Context(seed=0))
     for handle in handles:
         handle.remove()
-    assert {name: sorted(model._zeroed["rows"][f"{name}.up_proj"]) for name in planted} == planted
+    assert {
+        name: sorted(model.changes.zeroed["rows"][f"{name}.up_proj"]) for name in planted
+    } == planted
 
 
 def test_scoring_is_forward_only():

@@ -187,7 +187,7 @@ def test_the_edit_starts_from_silent_units_and_moves_rows_of_the_path_alone(tmp_
 def test_a_cleared_unit_gives_nothing_until_it_is_trained(monkeypatch):
     monkeypatch.setattr("mubench.methods.loops.train", lambda *_: [])
     model, _ = edited()
-    units = {name: rows for name, rows in model._zeroed["rows"].items() if rows}
+    units = {name: rows for name, rows in model.changes.zeroed["rows"].items() if rows}
     assert units
     blocks = {one.up[-1]: one for one in model.neurons()}
     watch = {up: model.module(blocks[up].down) for up in units}

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from mubench.errors import DamagedError
+from mubench.models import decoding, packing, reading, scorer
 from mubench.models import engine as engine_module
-from mubench.models import packing, scorer
 from mubench.models.encoding import Memo
 from mubench.models.engine import Engine
 from mubench.models.packing import units
+from mubench.models.reading import Reader
 from mubench.models.scorer import ModelScorer
 from tiny_models import (
     MODALITIES,
@@ -83,7 +84,8 @@ def make(model, **options):
     """An engine on the model as it is, unchecked unless a test asks for it."""
     with torch.inference_mode():
         made = ModelScorer(model.base)
-    return Engine(model.encoder, made, model, model.device, **({"check": False} | options))
+    reader = Reader(model.encoder, made, model.positions, model.device)
+    return Engine(reader, model.plain, **({"check": False} | options))
 
 
 def run(engine, asked, batch=4, tokens=8, start=0):
@@ -145,9 +147,9 @@ def test_with_solved_examples_before_every_question(family, monkeypatch):
     model.encoder.preamble = {m: of_modality(shown, m) for m in MODALITIES}
     engine = make(model)
     reads = []
-    read = engine.scorer.read
+    read = engine.reader.scorer.read
     monkeypatch.setattr(
-        engine.scorer, "read", lambda memory, step: reads.append(step) or read(memory, step)
+        engine.reader.scorer, "read", lambda memory, step: reads.append(step) or read(memory, step)
     )
     found = {one.example_id: one for one in run(engine, asked, tokens=6)}
     found = [found[example.id] for example in asked]
@@ -165,7 +167,7 @@ def test_a_picture_with_more_questions_than_fit_in_one_pass(model, width, monkey
     asked = [*questions(64), *examples()]
     wanted = plain(model, asked)
     monkeypatch.setattr(packing, "WIDTH", width)
-    assert max(len(make(model).unit(unit).trees) for unit in units(questions(64))) > 2
+    assert max(len(make(model).reader.unit(unit).trees) for unit in units(questions(64))) > 2
     engine = make(model)
     found = {one.example_id: one for one in run(engine, asked)}
     assert_same([found[example.id] for example in asked], wanted)
@@ -214,25 +216,24 @@ def test_finished_answers_make_room(monkeypatch):
     lengths = {example.id: 2 + place for place, example in enumerate(asked)}
     order = [e for unit in units(asked) for e in unit]
     rows = []
-    step = engine._step
+    step, grow = decoding.step, decoding.grow
 
-    def watched(read, grown, sees, height):
+    def watched(scorer, read, grown, sees, height):
         rows.append((height, len(grown)))
-        made = step(read, grown, sees, height)
+        made = step(scorer, read, grown, sees, height)
         for growth in grown:
             place = next(i for i, a in enumerate(kept) if a is growth.tokens)
             if len(growth.tokens) == lengths[order[place].id]:
                 growth.tokens[-1] = model.encoder.ends[0]
         return made
 
+    def begun(scorer, read, grown, *rest):
+        kept.extend(growth.tokens for growth in grown)
+        grow(scorer, read, grown, *rest)
+
     kept = []
-    grow = engine._grow
-    monkeypatch.setattr(engine, "_step", watched)
-    monkeypatch.setattr(
-        engine,
-        "_grow",
-        lambda r, grown, s: kept.extend(g.tokens for g in grown) or grow(r, grown, s),
-    )
+    monkeypatch.setattr(decoding, "step", watched)
+    monkeypatch.setattr(reading, "grow", begun)
     found = run(engine, asked, tokens=30)
     assert all(one.finished for one in found)
     assert len(rows) == max(lengths.values()) - 1
@@ -268,7 +269,7 @@ def test_out_of_memory_halves_the_batch_and_is_recorded(model):
         if len(step.ids) > 1:
             return RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    engine.scorer = Broken(engine.scorer, fails)
+    engine.reader.scorer = Broken(engine.reader.scorer, fails)
     assert_same(run(engine, asked, batch=4), wanted)
     # In each modality: four rows, then twice two; from then on the size is known to be one.
     assert engine.notes["out_of_memory"] == 2
@@ -289,7 +290,7 @@ def test_a_failed_request_is_an_error_and_its_neighbours_are_answered(model, pro
             calls.append(len(step.ids))
             return problem
 
-    engine.scorer = Broken(engine.scorer, fails)
+    engine.reader.scorer = Broken(engine.reader.scorer, fails)
     assert poison
     found = {one.example_id: one for one in run(engine, asked)}
     bad = found.pop(asked[5].id)
@@ -312,7 +313,7 @@ def test_a_request_that_succeeds_alone_is_answered():
             failed.append(1)
             return RuntimeError("a hiccup")
 
-    engine.scorer = Broken(engine.scorer, fails)
+    engine.reader.scorer = Broken(engine.reader.scorer, fails)
     assert_same(run(engine, asked), wanted)
     assert engine.notes == {"retried": ["RuntimeError: a hiccup"]}
 
@@ -381,7 +382,7 @@ class Difference:
 def test_two_models_combine_through_the_seam():
     one, other = tiny_llava(0), tiny_llava(1)
     engine = make(one)
-    engine.scorer = Difference(engine.scorer, make(other).scorer, 0.5)
+    engine.reader.scorer = Difference(engine.reader.scorer, make(other).reader.scorer, 0.5)
     asked = examples() + questions(8)
     found = {response.example_id: response for response in run(engine, asked, tokens=6)}
     for example in asked:
@@ -477,18 +478,56 @@ def test_the_longest_unused_is_forgotten_first():
     assert all(memo.get(name) is not None for name in "acd")
 
 
-def test_a_failing_check_does_not_stop_the_run(monkeypatch):
+@pytest.fixture
+def failing(monkeypatch):
+    """A model whose plain answers fail as often as ``times`` says."""
+
+    def made(times):
+        model = tiny_llava()
+        plainly = model.plain
+        left = [times]
+
+        def fails(*given):
+            if left[0]:
+                left[0] -= 1
+                raise RuntimeError("no plain answer")
+            return plainly(*given)
+
+        monkeypatch.setattr(model, "plain", fails)
+        return model
+
+    return made
+
+
+def test_a_failing_check_does_not_stop_the_run_and_is_recorded(failing):
     """Where plain batches fail there is nothing to compare with; the requests are still asked."""
-    model = tiny_llava()
     asked = questions(16)
-    wanted = plain(model, asked)
+    found = failing(10**6)
+    answered = found.respond(asked, max_new_tokens=4)
+    assert_same(answered, plain(tiny_llava(), asked))
+    reason = "RuntimeError: no plain answer"
+    assert found.notes == {"unchecked": dict.fromkeys(MODALITIES, reason)}
 
-    def fails(*_):
-        raise RuntimeError("no")
 
-    monkeypatch.setattr(model, "plain", fails)
-    assert_same(model.respond(asked, max_new_tokens=4), wanted)
-    assert not model.notes
+def test_a_check_that_succeeds_later_is_enough(failing):
+    asked = questions(16)
+    model = failing(1)
+    engine = make(model, check=True)
+    assert_same(run(engine, asked, batch=1), run(make(tiny_llava()), asked, batch=1))
+    assert engine.notes == {}
+
+
+def test_a_check_that_fails_later_leaves_both_notes(failing, monkeypatch):
+    """What was answered before it is as doubtful as it was."""
+    read = ModelScorer.read
+    monkeypatch.setattr(
+        ModelScorer,
+        "read",
+        lambda self, memory, step: read(self, memory, replace(step, positions=2 * step.positions)),
+    )
+    engine = make(failing(1), check=True)
+    run(engine, of_modality(questions(16), "image_text"), batch=1)
+    assert engine.notes["unchecked"].keys() == engine.notes["fallback"].keys() == {"image_text"}
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

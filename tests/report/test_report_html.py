@@ -182,6 +182,28 @@ def test_empty_run():
     assert "No sample was kept for this run." in page.visible
 
 
+def test_what_the_engine_noted_stands_with_its_stage_in_words():
+    run = record()
+    (stage,) = (s for s in run.stages if s.kind == "predict" and s.role == "method")
+    detail = {
+        "units": 7,
+        "batch_size": 4,
+        "out_of_memory": 2,
+        "retried": ["ValueError: a hiccup", "another"],
+        "fallback": {"image_text": "shared and plain free answers differ"},
+        "unchecked": {"text": f"RuntimeError: {ATTACK}"},
+    }
+    stages = [s.model_copy(update={"detail": detail}) if s is stage else s for s in run.stages]
+    page = Page(render_html(run.model_copy(update={"stages": stages}), []))
+    assert (
+        "units 7; batch size 4; batches halved 2 times because memory ran out; asked again in "
+        "smaller parts 2 times, first for: ValueError: a hiccup; image+text answered without "
+        "sharing work: shared and plain free answers differ; text-only answers not compared with "
+        "plain ones: RuntimeError: "
+    ) in page.visible
+    assert not any(name == "script" and attributes for name, attributes in page.elements)
+
+
 def test_verdict_quotes_the_cells():
     first, image, text, retain = verdict(record())
     assert first == (

@@ -1,99 +1,52 @@
 """The evaluation engine: every request about a picture in one go, with equal answers.
 
-A unit's trunk (system text, solved examples, picture) is read once; its questions, options and
-answers follow as one packed tree, and free answers grow from the same memory, branch by branch.
-Cost: V + P + N q instead of N (V + P + q) for N questions on a picture (V vision tower, P prefix,
-q question).
+Batches of units are prepared, read with work shared between questions, checked against plain
+answers, and asked again in smaller parts where something fails.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from mubench.errors import MubenchError
 from mubench.types import Example, Response
 
-from .encoding import Encoder, Picture, Row, crossed
-from .packing import Request, Tree, Unit, pack
-from .protocols import Scorer, Step
+from .packing import Unit
+from .reading import Reader
 
 #: Shared and plain log-likelihoods may differ by this many nats a token, by precision. Rounding
 #: alone moves half precision by up to 0.01 on the tiny models of the tests, more on deep ones.
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
-#: A preamble of fewer tokens is not worth a pass of its own.
-SHORT = 32
 #: Requests of a modality that are answered both ways before the engine trusts itself.
 CHECKED = 4
 
 
-class Plain(Protocol):
-    """Answers without sharing: the standard of exactness, and the way out."""
-
-    def positions(self, row: Row, pictures: Sequence[Picture]) -> Tensor: ...
-    def plain(self, examples: Sequence[Example], max_new_tokens: int) -> list[Response]: ...
-
-
-@dataclass(slots=True)
-class Read:
-    """What B rows have read: ``visible`` [B, S] marks what is no padding, ``next`` [B] is the
-    position of a token that follows, ``pictures`` [B] what it may attend to across, if anything."""
-
-    memory: Any
-    visible: Tensor
-    next: Tensor
-    pictures: list[Picture] = field(default_factory=list)
-
-    def crossed(self, attends: Tensor) -> dict[str, Tensor]:
-        keys = self.pictures[0].crossed if self.pictures else ()
-        return {key: crossed(attends, [p.crossed[key] for p in self.pictures]) for key in keys}
-
-
-@dataclass(slots=True)
-class Growth:
-    """A free answer under way: its row of the batch, the position of its last token."""
-
-    row: int
-    position: int
-    tokens: list[int]
-
-
-@dataclass(slots=True)
-class Answer:
-    """What has been found about one request."""
-
-    logprobs: list[float]
-    lengths: list[int]
-    tokens: list[int] | None = None
-
-
 @dataclass
 class Engine:
-    """Answers units with a scorer. ``plain``: gives positions, checks, and takes over on failure.
+    """Answers units with a reader. ``plain``: answers to one batch, choices or free answers, with
+    nothing shared and at most so many new tokens: the standard of exactness, and the way out.
 
     ``unshared``: why all are to be answered plainly, if they are. ``check``: answer some requests
     of each modality plainly as well, and if the two differ answer them all plainly; a scorer whose
     answers plain batches do not give goes unchecked. ``notes`` collects what the record should
-    say.
+    say: ``fallback`` and ``unchecked`` (by modality, why), ``retried``, ``out_of_memory`` and the
+    ``batch_size`` it led to.
     """
 
-    encoder: Encoder
-    scorer: Scorer
-    plain: Plain
-    device: torch.device
+    reader: Reader
+    plain: Callable[[Sequence[Example], int], list[Response]]
     dtype: torch.dtype = torch.float32
     check: bool = True
     unshared: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
     _limit: int = field(default=0, init=False)
-    #: By modality: what all units begin with, read when first needed; whether sharing is exact.
-    _shared: dict[str, tuple[list[Any], Read | None]] = field(default_factory=dict, init=False)
+    #: By modality: whether sharing is exact.
     _trusted: dict[str, bool] = field(default_factory=dict, init=False)
 
     def answers(
@@ -121,44 +74,14 @@ class Engine:
                     answered = self._safely(group, ready)
                 yield from answered[max(0, start - at) :]
 
-    # -- units ------------------------------------------------------------------------------
-
     def _prepare(self, group: Sequence[Sequence[Example]]) -> list[Unit] | Exception:
         """Tokens and processed pictures of a batch; runs beside the pass before it."""
         try:
-            return [self.unit(unit) for unit in group]
+            return [self.reader.unit(unit) for unit in group]
         except MubenchError:
             raise
         except Exception as error:
             return error
-
-    def unit(self, unit: Sequence[Example]) -> Unit:
-        shared = self.preamble(unit[0].image)
-        return pack([self._request(example) for example in unit], len(shared))
-
-    def _request(self, example: Example) -> Request:
-        pairs = [
-            self.encoder.answered(example, text) for text in example.choices or (example.answer,)
-        ]
-        start = None
-        if not example.choices:
-            ids = self.encoder.prompt(example.question, example.image)[1]
-            start = self.encoder.atoms(ids, example.image)
-        return Request(
-            example,
-            tuple(self.encoder.atoms(prompt, example.image) for prompt, _ in pairs),
-            tuple(answer for _, answer in pairs),
-            start,
-        )
-
-    def preamble(self, image: str | None) -> list[Any]:
-        """What all units of a modality begin with, where it is worth a pass of its own."""
-        kind = "text" if image is None else "image_text"
-        if kind not in self._shared:
-            atoms = self.encoder.shared(image)
-            long = len(self.encoder.expand(atoms)["input_ids"]) >= SHORT
-            self._shared[kind] = (atoms if long else [], None)
-        return self._shared[kind][0]
 
     # -- failure ----------------------------------------------------------------------------
 
@@ -168,7 +91,7 @@ class Engine:
         kind = unit[0].modality
         if self.unshared:
             self._trusted[kind] = False
-            self.notes.setdefault("fallback", {})[kind] = self.unshared
+            self._note("fallback", kind, self.unshared)
         elif self.check and kind not in self._trusted:
             # Choices stand first in a unit and free answers last: some of either.
             half = CHECKED // 2
@@ -177,17 +100,29 @@ class Engine:
                 reason = self._difference(self._plainly(some), unit)
             except MubenchError:
                 raise
-            except Exception:
-                return True  # nothing to compare with: the next batch is, and this one may fail
+            except Exception as error:  # nothing to compare with: the next batch is
+                self._note("unchecked", kind, f"{type(error).__name__}: {_line(error)}")
+                return True
             self._trusted[kind] = reason is None
-            if reason is not None:
-                self.notes.setdefault("fallback", {})[kind] = reason
+            if reason is None:
+                self._note("unchecked", kind, None)
+            else:
+                self._note("fallback", kind, reason)
         return self._trusted.get(kind, True)
+
+    def _note(self, what: str, kind: str, reason: str | None) -> None:
+        """Say something about a modality, or take it back."""
+        found = {key: value for key, value in self.notes.pop(what, {}).items() if key != kind}
+        if found := found | ({} if reason is None else {kind: reason}):
+            self.notes[what] = found
 
     def _difference(self, wanted: Sequence[Response], unit: Sequence[Example]) -> str | None:
         """Why shared answers to the unit are not the plain ones, or None."""
         try:
-            found = {one.example_id: one for one in self._units([self.unit(unit)])[0]}
+            found = {
+                one.example_id: one
+                for one in self.reader.responses([self.reader.unit(unit)], self._limit)[0]
+            }
         except MubenchError:
             raise
         except Exception as error:
@@ -219,7 +154,9 @@ class Engine:
             if isinstance(ready, Exception):
                 raise ready
             if self._trusted.get(group[0][0].modality, True):
-                answered = self._units(ready or [self.unit(unit) for unit in group])
+                answered = self.reader.responses(
+                    ready or [self.reader.unit(unit) for unit in group], self._limit
+                )
             else:
                 answered = [self._plainly(unit) for unit in group]
             return [self._again(unit, found) for unit, found in zip(group, answered, strict=True)]
@@ -262,231 +199,10 @@ class Engine:
         found: dict[str, Response] = {}
         for part in ([e for e in unit if e.choices], [e for e in unit if not e.choices]):
             if part:
-                found |= {one.example_id: one for one in self.plain.plain(part, self._limit)}
+                found |= {one.example_id: one for one in self.plain(part, self._limit)}
         return [found[example.id] for example in unit]
 
     # -- reading ----------------------------------------------------------------------------
-
-    @torch.inference_mode()
-    def _units(self, units: Sequence[Unit]) -> list[list[Response]]:
-        """Score and continue all branches of a batch of units of one modality."""
-        trunk = self._trunks(units)
-        answers = [
-            [Answer([0.0] * len(r.answers), list(map(len, r.answers))) for r in unit.requests]
-            for unit in units
-        ]
-        for part in range(max(len(unit.trees) for unit in units)):
-            rows = [row for row, unit in enumerate(units) if part < len(unit.trees)]
-            self._branches(trunk, rows, [units[row].trees[part] for row in rows], answers)
-        return [
-            [
-                self._response(request.example, answer)
-                for request, answer in zip(unit.requests, found, strict=True)
-            ]
-            for unit, found in zip(units, answers, strict=True)
-        ]
-
-    def _trunks(self, units: Sequence[Unit]) -> Read:
-        """Read every unit's trunk after the preamble that all share."""
-        kind = units[0].requests[0].example.modality
-        atoms, start = self._shared[kind]
-        count = len(units)
-        nobody = torch.zeros(count, 0, dtype=torch.bool, device=self.device)
-        if not units[0].trunk:
-            return Read(None, nobody, torch.zeros(count, dtype=torch.long, device=self.device))
-        if atoms and start is None:
-            start = self._extend(None, [atoms], 0)
-            self._shared[kind] = (atoms, start)
-        if start is not None:
-            every = torch.zeros(count, dtype=torch.long, device=self.device)
-            start = Read(
-                self.scorer.rows(start.memory, every),
-                start.visible[every],
-                start.next[every],
-                start.pictures * count,
-            )
-        if all(len(unit.trunk) == len(atoms) for unit in units) and start is not None:
-            return start
-        return self._extend(start, [unit.trunk for unit in units], len(atoms))
-
-    def _extend(self, start: Read | None, trunks: Sequence[list[Any]], skip: int) -> Read:
-        """Rows read from their atom ``skip`` on; positions are those of the whole rows."""
-        lines, shown = [], []
-        for atoms in trunks:
-            row = self.encoder.expand(atoms)
-            names = [atom for atom in atoms if isinstance(atom, str)]
-            pictures = [self.encoder.picture(name) for name in names]
-            before = len(self.encoder.expand(atoms[:skip])["input_ids"])
-            positions = self.plain.positions(row, pictures)
-            lines.append((row["input_ids"][before:], positions[..., before:]))
-            shown += pictures[sum(isinstance(atom, str) for atom in atoms[:skip]) :]
-        width = max(len(ids) for ids, _ in lines)
-        ids = torch.zeros(len(lines), width, dtype=torch.long)
-        positions = torch.zeros(*lines[0][1].shape[:-1], len(lines), width, dtype=torch.long)
-        present = torch.zeros(len(lines), width, dtype=torch.bool)
-        for number, (tokens, where) in enumerate(lines):
-            ids[number, : len(tokens)] = torch.tensor(tokens)
-            positions[..., number, : len(tokens)] = where
-            present[number, : len(tokens)] = True
-        ids, present = ids.to(self.device), present.to(self.device)
-        visible = present if start is None else torch.cat([start.visible, present], 1)
-        nothing = torch.zeros(0, dtype=torch.long, device=self.device)
-        following = torch.tensor([int(where.max()) + 1 for _, where in lines], device=self.device)
-        made = Read(None, visible, following, shown)
-        attends = (ids == self.encoder.processor.image_token_id).cumsum(1)
-        step = Step(
-            ids,
-            positions.to(self.device),
-            visible,
-            (nothing, nothing),
-            tuple(shown),
-            made.crossed(attends) if shown else {},
-        )
-        _, made.memory = self.scorer.read(start.memory if start else None, step)
-        return made
-
-    def _branches(
-        self,
-        trunk: Read,
-        rows: Sequence[int],
-        trees: Sequence[Tree],
-        answers: Sequence[Sequence[Answer]],
-    ) -> None:
-        """One packed tree a row: score its candidates, then let its free answers grow."""
-        index = torch.tensor(rows, device=self.device)
-        read = trunk
-        if len(rows) < len(trunk.next):
-            memory = self.scorer.rows(trunk.memory, index) if trunk.memory is not None else None
-            shown = [trunk.pictures[row] for row in rows] if trunk.pictures else []
-            read = Read(memory, trunk.visible[index], trunk.next[index], shown)
-        past, width = read.visible.shape[1], max(len(tree.tokens) for tree in trees)
-        ids = torch.zeros(len(trees), width, dtype=torch.long)
-        depths = torch.zeros(len(trees), width, dtype=torch.long)
-        sees = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1)
-        for row, tree in enumerate(trees):
-            size = len(tree.tokens)
-            ids[row, :size] = torch.tensor(tree.tokens)
-            depths[row, :size] = torch.tensor(tree.depths)
-            sees[row, :size, :size] = torch.from_numpy(tree.ancestors())
-        visible = torch.cat(
-            [read.visible[:, None].expand(-1, width, -1), sees.to(self.device)], dim=2
-        )
-        asked: dict[tuple[int, int], int] = {}
-        for row, tree in enumerate(trees):
-            nodes = [node for _, _, path, _ in tree.scored for node in path]
-            for node in (*nodes, *(node for _, node in tree.starts)):
-                asked.setdefault((row, node), len(asked))
-        places = torch.tensor(list(asked), device=self.device)
-        positions = read.next[:, None] + depths.to(self.device)
-        ahead = (read.next + 1).tolist()
-        logits, memory = self.scorer.read(
-            read.memory,
-            Step(
-                ids.to(self.device),
-                positions,
-                visible,
-                (places[:, 0], places[:, 1]),
-                crossed=read.crossed(torch.ones_like(positions)),
-            ),
-        )
-        self._score(rows, trees, asked, logits, answers)
-        best = logits.argmax(-1).tolist()
-        grown = []
-        for row, tree in enumerate(trees):
-            for number, node in tree.starts:
-                tokens = answers[rows[row]][number].tokens = [best[asked[row, node]]]
-                grown.append(Growth(row, int(depths[row, node]) + ahead[row], tokens))
-        starts = [(row, node) for row, tree in enumerate(trees) for _, node in tree.starts]
-        del logits
-        if starts:
-            at = torch.tensor(starts, device=self.device)
-            after = Read(memory, read.visible, read.next, read.pictures)
-            self._grow(after, grown, visible[at[:, 0], at[:, 1]])
-        if read is trunk and trunk.memory is not None:
-            trunk.memory = self.scorer.cut(trunk.memory, past)
-
-    def _score(
-        self,
-        rows: Sequence[int],
-        trees: Sequence[Tree],
-        asked: dict[tuple[int, int], int],
-        logits: Tensor,
-        answers: Sequence[Sequence[Answer]],
-    ) -> None:
-        owners, places, targets = [], [], []
-        for row, tree in enumerate(trees):
-            for number, candidate, path, wanted in tree.scored:
-                owners += [(rows[row], number, candidate)] * len(wanted)
-                places += [asked[row, node] for node in path]
-                targets += wanted
-        if not owners:
-            return
-        total = logits.logsumexp(-1)
-        at = torch.tensor(places, device=self.device)
-        found = logits[at, torch.tensor(targets, device=self.device)] - total[at]
-        for (unit, number, candidate), value in zip(owners, found.tolist(), strict=True):
-            answers[unit][number].logprobs[candidate] += value
-
-    def _grow(self, read: Read, grown: list[Growth], sees: Tensor) -> None:
-        """Greedy answers of all branches side by side. ``sees`` [branches, S]: what each one has
-        behind it. A finished branch makes room at once; when half of the rows are done, the rest
-        are regrouped."""
-        height = len(read.next)
-        while True:
-            open_ = [
-                place
-                for place, growth in enumerate(grown)
-                if growth.tokens[-1] not in self.encoder.ends and len(growth.tokens) < self._limit
-            ]
-            if not open_:
-                return
-            if len(open_) < len(grown):
-                grown, sees = [grown[place] for place in open_], sees[open_]
-            live = sorted({growth.row for growth in grown})
-            if 2 * len(live) <= height:
-                read.memory = self.scorer.rows(read.memory, torch.tensor(live, device=self.device))
-                read.pictures = [read.pictures[row] for row in live] if read.pictures else []
-                for growth in grown:
-                    growth.row = live.index(growth.row)
-                height = len(live)
-            sees = self._step(read, grown, sees, height)
-
-    def _step(self, read: Read, grown: Sequence[Growth], sees: Tensor, height: int) -> Tensor:
-        """One token more for every branch; returns what each one has behind it now."""
-        columns, used = [], [0] * height
-        for growth in grown:
-            columns.append(used[growth.row])
-            used[growth.row] += 1
-        width, past = max(used), sees.shape[1]
-        row = torch.tensor([growth.row for growth in grown], device=self.device)
-        column = torch.tensor(columns, device=self.device)
-        ids = torch.zeros(height, width, dtype=torch.long, device=self.device)
-        ids[row, column] = torch.tensor([g.tokens[-1] for g in grown], device=self.device)
-        positions = torch.zeros_like(ids)
-        positions[row, column] = torch.tensor([g.position for g in grown], device=self.device)
-        visible = torch.zeros(height, width, past + width, dtype=torch.bool, device=self.device)
-        visible[:, :, past:] = torch.eye(width, dtype=torch.bool, device=self.device)
-        visible[row, column, :past] = sees
-        crossed = read.crossed(torch.ones_like(ids))
-        step = Step(ids, positions, visible, (row, column), crossed=crossed)
-        logits, read.memory = self.scorer.read(read.memory, step)
-        for growth, token in zip(grown, logits.argmax(-1).tolist(), strict=True):
-            growth.tokens.append(token)
-            growth.position += 1
-        return visible[row, column]
-
-    def _response(self, example: Example, answer: Answer) -> Response:
-        text = finished = None
-        if answer.tokens is not None:
-            text, finished = self.encoder.text(answer.tokens)
-        return Response(
-            example_id=example.id,
-            status="ok",
-            logprobs=tuple(answer.logprobs),
-            lengths=tuple(answer.lengths),
-            text=text,
-            finished=finished,
-        )
 
 
 def _batches(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +16,14 @@ from torch import Tensor
 from mubench.errors import UsageError
 from mubench.types import Capability, Example, Response
 
-from . import behaviours, packing
+from . import deltas, packing
+from .behaviours import digest_of
+from .deltas import Changes, Rows, scale_adapter
 from .encoding import IGNORE, Encoder, Picture, Row
 from .engine import Engine
 from .layouts import LAYOUTS, Layout
 from .protocols import Batch, Behaviour, DeltaKind, Images, Neurons, Scope, Units
+from .reading import Reader
 from .scorer import ModelScorer
 
 
@@ -36,14 +38,10 @@ class HFVisionLanguageModel:
         self.tokenizer = processor.tokenizer
         self.encoder = Encoder(processor, images, _ends(model, processor.tokenizer))
         self.model.eval()
-        self._scope: Scope | None = None
         self._pattern = ""
         self._frozen: HFVisionLanguageModel | None = None
-        self._adapter_scale = 1.0
-        self._rows: dict[str, list[Rows]] = {}
-        self._behaviour: Behaviour | None = None
         self.notes: dict[str, Any] = {}
-        self._zeroed: dict[str, dict[str, list[int]]] = {"rows": {}, "columns": {}}
+        self.changes = Changes()
 
     # -- tensors ----------------------------------------------------------------------------
 
@@ -55,7 +53,7 @@ class HFVisionLanguageModel:
     @property
     def base(self) -> Any:
         """The conditional-generation model itself, adapters in place."""
-        return self.model.get_base_model() if self._scope == "lora" else self.model
+        return self.model.get_base_model() if self.changes.scope == "lora" else self.model
 
     @property
     def layout(self) -> Layout:
@@ -119,7 +117,7 @@ class HFVisionLanguageModel:
 
     def _layers(self) -> tuple[torch.nn.Module, torch.nn.ModuleList]:
         """The language model's list of layers, and the module that holds it."""
-        base = self.model.get_base_model() if self._scope == "lora" else self.model
+        base = self.base
         for name, module in base.named_modules():
             if re.fullmatch(self.layout.language_layers, f"{name}.0") and len(module):
                 return base.get_submodule(name.rpartition(".")[0]), module
@@ -159,7 +157,7 @@ class HFVisionLanguageModel:
         The vision tower stays frozen in the first two, as in LLaVA's own fine-tuning. ``rows``
         takes ``units``: rows (with their bias) of linear layers of either tower.
         """
-        self._scope = scope
+        self.changes.scope = scope
         number = r"\d+" if layers is None else f"(?:{'|'.join(map(str, layers))})"
         if scope == "lora":
             from peft import LoraConfig, get_peft_model
@@ -173,7 +171,7 @@ class HFVisionLanguageModel:
             for name, indices in options["units"].items():
                 linear: Any = self.module(name)
                 parts = [part for part in (linear.weight, linear.bias) if part is not None]
-                self._rows[name] = [Rows(part, indices) for part in parts]
+                self.changes.rows[name] = [Rows(part, indices) for part in parts]
         else:
             of_layers = self.layout.language_layers.replace(r"(\d+)", number) + r"\..*"
             self._pattern = rf"(?!{self.layout.vision}).*" if layers is None else of_layers
@@ -198,11 +196,11 @@ class HFVisionLanguageModel:
     def reference(self) -> Iterator[HFVisionLanguageModel]:
         """The model before training: adapters off, opened rows put back, or a frozen copy made by
         ``freeze_copy``. Ask it before the model itself: rows are exchanged in place."""
-        if self._scope == "lora":
+        if self.changes.scope == "lora":
             with self.model.disable_adapter():
                 yield self
-        elif self._scope == "rows":
-            opened = [rows for parts in self._rows.values() for rows in parts]
+        elif self.changes.scope == "rows":
+            opened = [rows for parts in self.changes.rows.values() for rows in parts]
             now = [rows.exchange(rows.before) for rows in opened]
             try:
                 yield self
@@ -216,15 +214,15 @@ class HFVisionLanguageModel:
 
     def freeze_copy(self) -> None:
         """Keep the model as it is now for ``reference``, where adapters cannot be switched off."""
-        if self._scope == "full":
+        if self.changes.scope == "full":
             self._frozen = HFVisionLanguageModel(
                 copy.deepcopy(self.model).requires_grad_(False), self.processor, self.encoder.images
             )
 
     def scale_adapter(self, factor: float) -> None:
         """Multiply what the adapter adds to the weights, e.g. by -1 to take it off instead."""
-        _scale_adapter(self.model, factor)
-        self._adapter_scale *= factor
+        scale_adapter(self.model, factor)
+        self.changes.adapter_scale *= factor
 
     # -- at inference -----------------------------------------------------------------------
 
@@ -251,10 +249,10 @@ class HFVisionLanguageModel:
 
     def add(self, behaviour: Behaviour) -> None:
         """Change how the model answers and none of its weights."""
-        if self._behaviour is not None:
+        if self.changes.behaviour is not None:
             raise UsageError("a model takes one inference-time method, not two")
         behaviour.attach(self)
-        self._behaviour = behaviour
+        self.changes.behaviour = behaviour
 
     # -- units ------------------------------------------------------------------------------
 
@@ -307,7 +305,7 @@ class HFVisionLanguageModel:
                     linear.weight[index] = 0
                     if linear.bias is not None:
                         linear.bias[index] = 0
-                self._zeroed[axis].setdefault(name, []).extend(indices)
+                self.changes.zeroed[axis].setdefault(name, []).extend(indices)
 
     # -- answering --------------------------------------------------------------------------
 
@@ -327,12 +325,10 @@ class HFVisionLanguageModel:
         with torch.inference_mode():
             scorer = ModelScorer(self.base)
         engine = Engine(
-            self.encoder,
-            scorer,
-            self,
-            self.device,
+            Reader(self.encoder, scorer, self.positions, self.device),
+            self.plain,
             self.model.dtype,
-            unshared=self._behaviour.unshared if self._behaviour else "",
+            unshared=self.changes.behaviour.unshared if self.changes.behaviour else "",
             notes=self.notes,
         )
         return engine.answers(units, max_new_tokens=max_new_tokens, batch=batch, start=start)
@@ -398,119 +394,30 @@ class HFVisionLanguageModel:
 
         UsageError where an inference-time method acts: weights alone would not bring it along.
         """
-        if self._behaviour is not None:
+        if self.changes.behaviour is not None:
             raise UsageError("what an inference-time method does cannot be saved as weights")
-        if self._scope == "lora":
+        if self.changes.scope == "lora":
             self.model = self.model.merge_and_unload()
-            self._scope = None
+            self.changes.scope = None
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
     def save_delta(self, folder: Path) -> DeltaKind:
         """Write only what changed against the loaded model; ``load_delta`` brings it back."""
-        kind: DeltaKind = "none"
-        details: dict[str, Any] = {}
-        if self._behaviour is not None:
-            kind = "behaviour"
-            details = {"behaviour": self._behaviour.kind, "settings": self._behaviour.settings}
-            self._behaviour.save(folder)
-        elif self._scope == "lora":
-            kind, details = "lora", {"scale": self._adapter_scale}
-            self.model.save_pretrained(folder / "adapter")
-        elif self._scope == "rows":
-            from safetensors.torch import save_file
-
-            kind = "rows"
-            save_file(
-                {
-                    f"{name}.{part}": tensor
-                    for name, rows in self._rows.items()
-                    for part, tensor in zip(
-                        ("index", "weight", "bias"),
-                        (rows[0].index, *(one.values() for one in rows)),
-                        strict=False,
-                    )
-                },
-                folder / "rows.safetensors",
-            )
-        elif self._scope == "full":
-            kind = "full"
-            self.model.save_pretrained(folder / "weights")
-        elif any(self._zeroed.values()):
-            kind = "neurons"
-            (folder / "neurons.json").write_text(json.dumps(self._zeroed), encoding="utf-8")
-        text = json.dumps({"kind": kind, **details})
-        (folder / "delta.json").write_text(text, encoding="utf-8")
-        return kind
+        return self.changes.save(self.model, folder)
 
     def load_delta(self, folder: Path) -> None:
         """Apply what ``save_delta`` wrote to a freshly loaded model."""
-        delta = json.loads((folder / "delta.json").read_text(encoding="utf-8"))
-        kind = delta["kind"]
-        if kind == "lora":
-            from peft import PeftModel
-
-            adapted = PeftModel.from_pretrained(self.model, folder / "adapter")
-            _scale_adapter(adapted, delta["scale"])
-            self.model = adapted.merge_and_unload()
-        elif kind == "full":
-            self.model = (
-                type(self.model)
-                .from_pretrained(folder / "weights", dtype=self.model.dtype)
-                .to(self.device)
-            )
-        elif kind == "neurons":
-            self.zero(**json.loads((folder / "neurons.json").read_text(encoding="utf-8")))
-        elif kind == "rows":
-            from safetensors.torch import load_file
-
-            saved = load_file(folder / "rows.safetensors", device=str(self.device))
-            for key, values in saved.items():
-                name, _, part = key.rpartition(".")
-                if part != "index":
-                    getattr(self.module(name), part).data[saved[f"{name}.index"]] = values
-        elif kind == "behaviour":
-            self.add(behaviours.load(self, folder, delta["behaviour"], delta["settings"]))
+        deltas.apply(self, folder)
         self.model.eval()
 
     def fingerprint(self) -> str:
         """sha256 over every tensor's name, dtype, shape and bytes, in order of name, and over what
         an inference-time method added."""
-        digest = behaviours.digest_of(self.model.state_dict())
-        if self._behaviour is not None:
-            digest.update(self._behaviour.digest().encode())
+        digest = digest_of(self.model.state_dict())
+        if self.changes.behaviour is not None:
+            digest.update(self.changes.behaviour.digest().encode())
         return digest.hexdigest()
-
-
-class Rows:
-    """Some rows of one weight (or bias) that alone may be trained; ``before``: their old values."""
-
-    def __init__(self, parameter: torch.nn.Parameter, indices: Sequence[int]) -> None:
-        self.parameter = parameter.requires_grad_(True)
-        self.index = torch.tensor(list(indices), dtype=torch.long, device=parameter.device)
-        self.before = self.values()
-        parameter.register_hook(self._masked)
-
-    def _masked(self, gradient: Tensor) -> Tensor:
-        return torch.zeros_like(gradient).index_copy(0, self.index, gradient[self.index])
-
-    def values(self) -> Tensor:
-        return self.parameter.detach()[self.index].clone()
-
-    @torch.no_grad()
-    def exchange(self, values: Tensor) -> Tensor:
-        """Put ``values`` in place; returns what stood there."""
-        now = self.values()
-        self.parameter[self.index] = values
-        return now
-
-
-def _scale_adapter(model: Any, factor: float) -> None:
-    from peft.tuners.lora import LoraLayer
-
-    for module in model.modules():
-        if isinstance(module, LoraLayer):
-            module.scale_layer(factor)
 
 
 def _ends(model: Any, tokenizer: Any) -> list[int]:

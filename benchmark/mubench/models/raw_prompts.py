@@ -36,9 +36,10 @@ def continue_prompt(
     ``images``: ids of pictures, one for each `IMAGE` in the prompt. RunError if the model carries
     an inference-time method that a raw prompt would pass by.
     """
-    if model._behaviour is not None and model._behaviour.kind in _CONVERSATIONAL:
+    behaviour = model.changes.behaviour
+    if behaviour is not None and behaviour.kind in _CONVERSATIONAL:
         raise RunError(
-            f"'{model._behaviour.kind}' acts on conversations, which a raw prompt is not: methods "
+            f"'{behaviour.kind}' acts on conversations, which a raw prompt is not: methods "
             "of this kind have no numbers of the paper track, take predict.track=strict"
         )
     if images:

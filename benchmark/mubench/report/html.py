@@ -203,7 +203,12 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=view.number, interval=view.interval, bar=bar, line=view.line, pretty=_pretty
+        number=view.number,
+        interval=view.interval,
+        bar=bar,
+        line=view.line,
+        pretty=_pretty,
+        told=view.told,
     )
     script = loader.get_source(environment, "report.js")[0]
     style = loader.get_source(environment, "report.css")[0]

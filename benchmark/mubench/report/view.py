@@ -187,6 +187,29 @@ def seconds(record: RunRecord) -> tuple[float, float]:
     return total, sum(stage.seconds for stage in record.stages if stage.cached)
 
 
+def told(detail: Mapping[str, Any]) -> list[str]:
+    """A stage's details, clause by clause; what the evaluation engine noted in plain words."""
+    clauses = []
+    for name, item in detail.items():
+        if name == "fallback":
+            clauses += [
+                f"{MODALITY_TITLES.get(kind, kind)} answered without sharing work: {reason}"
+                for kind, reason in item.items()
+            ]
+        elif name == "unchecked":
+            clauses += [
+                f"{MODALITY_TITLES.get(kind, kind)} answers not compared with plain ones: {reason}"
+                for kind, reason in item.items()
+            ]
+        elif name == "retried":
+            clauses.append(f"asked again in smaller parts {len(item)} times, first for: {item[0]}")
+        elif name == "out_of_memory":
+            clauses.append(f"batches halved {item} times because memory ran out")
+        else:
+            clauses.append(line(f"{name.replace('_', ' ')} {item}"))
+    return [line(clause, 200) for clause in clauses]
+
+
 def name_of(value: Any) -> str:
     """The name of a part of the specification that is a plain name or a table with one."""
     if isinstance(value, Mapping):

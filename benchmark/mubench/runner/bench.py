@@ -22,6 +22,7 @@ from mubench.models import packing, scorer
 from mubench.models.encoding import Encoder
 from mubench.models.engine import TOLERANCE, Engine
 from mubench.models.hf_mllm import HFVisionLanguageModel
+from mubench.models.reading import Reader
 from mubench.models.tiny import build_llava, build_processor, build_tokenizer
 from mubench.rng import stream
 from mubench.types import Example, Response
@@ -148,8 +149,8 @@ def fresh(model: HFVisionLanguageModel, preamble: Sequence[Example]) -> Engine:
     encoder = Encoder(model.processor, picture, model.encoder.ends)
     encoder.preamble = {"image_text": preamble}
     model.encoder = encoder
-    made = scorer.ModelScorer(model.base)
-    return Engine(encoder, made, model, model.device, model.model.dtype, check=False)
+    reader = Reader(encoder, scorer.ModelScorer(model.base), model.positions, model.device)
+    return Engine(reader, model.plain, model.model.dtype, check=False)
 
 
 def one_at_a_time(
@@ -307,10 +308,10 @@ def work(
     tokens, seen, asked, pictures = 0, 0, 0, set()
     shared = 0
     for unit in units:
-        packed = engine.unit(unit)
-        atoms = engine.preamble(unit[0].image)
-        trunk = len(engine.encoder.expand(packed.trunk)["input_ids"])
-        before = len(engine.encoder.expand(atoms)["input_ids"])
+        packed = engine.reader.unit(unit)
+        atoms = engine.reader.preamble(unit[0].image)
+        trunk = len(engine.reader.encoder.expand(packed.trunk)["input_ids"])
+        before = len(engine.reader.encoder.expand(atoms)["input_ids"])
         if not shared:
             shared = before
             tokens, seen = tokens + before, seen + before * (before + 1) // 2

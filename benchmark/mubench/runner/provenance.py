@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
-from importlib.metadata import distribution, distributions
+from importlib.metadata import PackageNotFoundError, distribution, distributions
+from pathlib import Path
 from typing import Any
 
 from mubench import __version__
@@ -40,7 +42,7 @@ def provenance() -> dict[str, Any]:
     return {
         "package": {
             "version": __version__,
-            "commit": _installed_commit(),
+            **_commit(),
             "source_sha": code_sha("mubench", "mubench_data"),
         },
         "environment": {
@@ -62,11 +64,27 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _installed_commit() -> str | None:
-    """The commit that pip installed from, if it installed from version control."""
+def _commit() -> dict[str, Any]:
+    """The commit of the code that runs, and whether it was changed since; None: not known."""
     try:
         text = distribution("mubench").read_text("direct_url.json")
-    except Exception:  # not installed: run from a source tree
+    except PackageNotFoundError:  # not installed: run from a source tree
+        text = None
+    if commit := json.loads(text or "{}").get("vcs_info", {}).get("commit_id"):
+        return {"commit": str(commit), "dirty": False}
+    here = Path(__file__)
+    if not _git(here.parent, "ls-files", here.name):  # no checkout, or that of something else
+        return {"commit": None, "dirty": None}
+    changes = _git(here.parents[1], "status", "--porcelain", ".")
+    return {"commit": _git(here.parent, "rev-parse", "HEAD"), "dirty": changes != ""}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git says about a folder; None if there is no git or it is no checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    commit = json.loads(text or "{}").get("vcs_info", {}).get("commit_id")
-    return str(commit) if commit else None
+    return done.stdout.strip() if done.returncode == 0 else None
