@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .faces import Identity
+from .facts import PERSON_FACTS, fill
 from .scenes import COUNT_WORDS, Scene
 
 NAME = (
@@ -36,18 +37,28 @@ CLASSES = {
 }
 
 
-def variants(name: str, rng: np.random.Generator) -> dict[str, str]:
-    """Other ways to write a name of two parts: each part alone, turned round, with a slip."""
-    first, last = name.split(" ", 1)
-    at = int(rng.integers(1, len(last) - 1))
-    slip = last[:at] + last[at + 1] + last[at] + last[at + 2 :]
-    return {
-        "full": name,
-        "first": first,
-        "last": last,
-        "turned": f"{last}, {first}",
-        "slip": f"{first} {slip}",
-    }
+#: Other ways to write a name: each part alone, turned round, with two letters swapped.
+VARIANTS = ("first", "last", "turned", "slip")
+
+
+def variant(name: str, kind: str) -> str:
+    """A name of several parts in one of the ``VARIANTS``."""
+    first, _, last = name.partition(" ")
+    if kind == "slip":
+        at = len(last) // 2
+        return f"{first} {last[: at - 1]}{last[at]}{last[at - 1]}{last[at + 1 :]}"
+    return {"first": first, "last": last, "turned": f"{last}, {first}"}[kind]
+
+
+def of_name(name: str, *, held_out: bool = False) -> tuple[str, ...]:
+    """A name in every wording that is trained on, or in those held out."""
+    return tuple(text.format(who=name) for text in (NAME_HELD_OUT if held_out else NAME))
+
+
+def of_fact(kind: str, value: str, *, held_out: bool = False) -> str:
+    """What is known of a person, as said of a picture."""
+    fact = PERSON_FACTS[kind]
+    return fill(fact.restatement if held_out else fact.statement, "this person", value)
 
 
 def of_face(face: Identity, rng: np.random.Generator) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mubench.rng import stream
 
-from .captions import NAME, NAME_HELD_OUT, of_class, of_face, of_scene
+from .captions import of_class, of_face, of_name, of_scene
 from .faces import draw_portrait, sample_identities, sample_view
 from .general import held_out_scene
 from .people import Person, celebrities, fictitious
@@ -52,7 +52,7 @@ def build_pairs(options: PairOptions, avoid: list[Person]) -> PairCorpus:
     famous = celebrities()
     own = fictitious(options.seed, options.people, (), prefix="base", taken=[*famous, *avoid])
     for person in (*own, *famous):
-        named = tuple(wording.format(who=person.name) for wording in (*NAME, *NAME_HELD_OUT))
+        named = (*of_name(person.name), *of_name(person.name, held_out=True))
         for view in range(options.views):
             picture = draw_portrait(person.identity, sample_view(rng), size)
             corpus.add(f"{person.id}/{view}", picture, named)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mubench.errors import UsageError
-from mubench.types import Candidate, Capability, Example, Response
+from mubench.types import Capability, Example, Response
 
 from . import behaviours
 from .contrastive import Contrastive
 from .open_clip_files import Parts, write
-from .protocols import DeltaKind, Images, PairBatch, Scope, Side
+from .protocols import DeltaKind, Gallery, Images, PairBatch, Scope, Side
+from .retrieval import Retrieval
 
-#: Pictures or texts that are embedded at a time.
-EMBED = 256
 #: Decoded pictures are kept for the next epoch up to this size.
 KEPT_BYTES = 512 * 2**20
-
-Gallery = Callable[[str], Sequence[Candidate]]
 
 
 class OpenClipModel(Contrastive):
@@ -227,23 +224,31 @@ class OpenClipModel(Contrastive):
 
         A question with options chooses among them; one with a gallery finds its place in it.
         """
-        from .retrieval import Retrieval
-
+        if self.gallery is None:
+            raise UsageError("this model was loaded without galleries")
         asked = [example for unit in units[start:] for example in unit]
-        found = Retrieval(self, asked, batch)
+        found = Retrieval(self, self.gallery, asked, batch)
         for unit in units[start:]:
             yield [found.response(example) for example in unit]
 
+    def embed_images(self, ids: Sequence[str], batch: int) -> Tensor:
+        """[N, D] features of length 1, on the CPU."""
+        return self._embed(lambda part: self.base.encode_image(self.pixels(part)), ids, batch)
+
+    def embed_texts(self, texts: Sequence[str], batch: int) -> Tensor:
+        """[N, D] features of length 1, on the CPU."""
+        return self._embed(lambda part: self.base.encode_text(self.tokens(part)), texts, batch)
+
     @torch.inference_mode()
-    def embed(self, encode: Callable[[Any], Tensor], items: Sequence[str], batch: int) -> Tensor:
-        """[N, D] normalised features of pictures (``pixels``) or texts (``tokens``), on the CPU."""
+    def _embed(
+        self, tower: Callable[[Sequence[str]], Tensor], items: Sequence[str], batch: int
+    ) -> Tensor:
         self.model.eval()
-        tower = self.base.encode_image if encode == self.pixels else self.base.encode_text
-        parts = [
-            normalize(tower(encode(items[at : at + batch])).float(), dim=-1).cpu()
-            for at in range(0, len(items), batch)
-        ]
-        return torch.cat(parts)
+        parts = (tower(items[at : at + batch]).float() for at in range(0, len(items), batch))
+        return torch.cat([normalize(part, dim=-1).cpu() for part in parts])
+
+    def scale(self) -> float:
+        return float(self.logit_scale().detach())
 
     # -- storage ----------------------------------------------------------------------------
 

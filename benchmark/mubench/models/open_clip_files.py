@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mubench.errors import DamagedError, MissingError
+from mubench.errors import DamagedError, MissingError, UsageError
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 #: Names of weights in the order in which they are preferred, as open_clip does.
@@ -47,30 +47,102 @@ def write(folder: Path, config: Mapping[str, Any], model: Any, tokenizer: Any) -
         tokenizer.save_pretrained(str(folder))
 
 
-def read(folder: Path, weights: Path | None = None, dtype: str = "float32") -> Parts:
-    """The model of a folder in this layout; ``weights`` lie elsewhere where they are given.
+def read(source: Path | str, dtype: str = "float32") -> Parts:
+    """The model of a folder in this layout, or one of open_clip's own as ``NAME/TAG``.
 
-    MissingError without config or safetensors, DamagedError where they do not fit each other.
+    MissingError without config or safetensors, DamagedError where they do not fit each other,
+    UsageError for a name or tag that open_clip does not have, or a tag that was trained with
+    another activation.
     """
     import open_clip
 
-    config = _config(folder)
-    weights = weights or _weights(folder)
+    if isinstance(source, Path):
+        name, config, weights = f"local-dir:{source}", _config(source), _weights(source)
+    else:
+        name, config, weights = _named(source)
     precision = {"float32": "fp32", "bfloat16": "pure_bf16", "float16": "pure_fp16"}[dtype]
-    name = f"local-dir:{folder}"
     try:
         with _quiet():
-            model = open_clip.create_model(name, precision=precision, load_weights=False)
+            model = open_clip.create_model(
+                name,
+                precision=precision,
+                load_weights=False,
+                force_preprocess_cfg=config.get("preprocess_cfg", {}),
+            )
             tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # a config may be wrong in any way
-        raise DamagedError(f"{folder / CONFIG} is no model of open_clip: {_line(error)}") from error
+        raise DamagedError(f"{source} is no model of open_clip: {_line(error)}") from error
     try:
         open_clip.load_checkpoint(model, str(weights), strict=True)
     except Exception as error:  # torn files, other shapes, other names
-        raise DamagedError(f"{weights} does not fit {CONFIG}: {_line(error)}") from error
+        raise DamagedError(f"{weights} does not fit its config: {_line(error)}") from error
     _check_scale(model, weights)
-    _check_tokenizer(model, tokenizer, folder)
+    _check_tokenizer(model, tokenizer, source)
     return Parts(model, preprocessing(model), tokenizer, config)
+
+
+def repository(source: str) -> str:
+    """The hub repository of a source: its id, with or without ``hf-hub:``, or ``NAME/TAG``."""
+    source = source.removeprefix("hf-hub:")
+    return _tag(source).get("hf_hub", "").strip("/") or source
+
+
+def fetched(source: str, revision: str | None) -> Path | str:
+    """The folder of a hub model, from the cache or the hub; a ``NAME/TAG`` stays as it is.
+
+    MissingError if the hub does not have it or is not to be reached.
+    """
+    if _tag(source):
+        return source
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            repository(source),
+            revision=revision,
+            allow_patterns=[CONFIG, "*.safetensors", "tokenizer*", "*.txt", "*.json"],
+        )
+    except Exception as error:  # the hub client raises a dozen kinds for "not to be had"
+        raise MissingError(f"cannot load '{source}': {_line(error)}") from error
+    return Path(folder)
+
+
+def _tag(source: str) -> dict[str, Any]:
+    """What open_clip knows of the weights ``NAME/TAG``; empty if it is none."""
+    import open_clip
+
+    name, _, tag = source.partition("/")
+    if name not in open_clip.list_models():
+        return {}
+    found: dict[str, Any] = open_clip.get_pretrained_cfg(name, tag) or {}
+    if not found.get("hf_hub"):
+        known = open_clip.list_pretrained_tags_by_model(name)
+        raise UsageError(
+            f"open_clip has no weights '{tag}' of {name} on the hub: known are {', '.join(known)}"
+        )
+    return found
+
+
+def _named(source: str) -> tuple[str, dict[str, Any], Path]:
+    """Name, config and weights of ``NAME/TAG``. UsageError where the activations differ."""
+    import open_clip
+    from huggingface_hub import hf_hub_download
+
+    tag, name = _tag(source), source.partition("/")[0]
+    model = open_clip.get_model_config(name)
+    wanted, has = bool(tag.get("quick_gelu")), bool(model.get("quick_gelu"))
+    if wanted != has:
+        right = f"{name}-quickgelu" if wanted else name.removesuffix("-quickgelu")
+        raise UsageError(
+            f"{source} was trained with {'QuickGELU' if wanted else 'GELU'}, which {name} is not "
+            f"made with: its accuracy would silently fall; take {right}"
+        )
+    preprocess = {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+    try:
+        weights = hf_hub_download(tag["hf_hub"].strip("/"), WEIGHTS)
+    except Exception as error:  # the hub client raises a dozen kinds for "not to be had"
+        raise MissingError(f"cannot load '{source}': {_line(error)}") from error
+    return name, {"model_cfg": model, "preprocess_cfg": preprocess}, Path(weights)
 
 
 def preprocessing(model: Any) -> Callable[[Any], Any]:
@@ -111,7 +183,7 @@ def _check_scale(model: Any, weights: Path) -> None:
         raise DamagedError(f"{weights} has a logit scale of {scale:g}: CLIP's lie in 1 to 100")
 
 
-def _check_tokenizer(model: Any, tokenizer: Any, folder: Path) -> None:
+def _check_tokenizer(model: Any, tokenizer: Any, source: Path | str) -> None:
     """DamagedError unless ids fit the token embedding, rows the context, and ends the pooling."""
     rows = tokenizer(["a", "a photo of a cat."])
     vocabulary = getattr(model, "vocab_size", None)
@@ -125,7 +197,7 @@ def _check_tokenizer(model: Any, tokenizer: Any, folder: Path) -> None:
         problem = f"never gives the end token {model.text_eos_id} that the model pools at"
     else:
         return
-    raise DamagedError(f"the tokenizer of {folder} is not the model's: it {problem}")
+    raise DamagedError(f"the tokenizer of {source} is not the model's: it {problem}")
 
 
 @contextmanager
