@@ -129,6 +129,12 @@ class GradientMethod:
     def uses_retain(self) -> bool:
         return "retain" in self.info.needs and getattr(self.config, "alpha", 1) > 0
 
+    def scope_options(self) -> dict[str, Any]:
+        """What ``train_scope`` is told beside the scope."""
+        config = self.config
+        lora = {"r": config.lora_r, "lora_alpha": config.lora_alpha}
+        return lora if config.scope == "lora" else {}
+
     def forget_loss(self, model: TrainableModel, batch: Batch) -> Tensor:
         """What is minimised on a forget batch."""
         raise NotImplementedError
@@ -181,6 +187,18 @@ class GradientMethod:
             [self._reference_logp[key] for key in batch.keys], dtype=_float32()
         )
 
+    def log_ratio(self, model: TrainableModel, batch: Batch) -> Tensor:
+        """[B] log p of the answers now less that before unlearning, which is asked of the model
+        where it depends on the batch and nothing was kept."""
+        import torch
+
+        if batch.keys:
+            before = self.reference_logp(batch)
+        else:
+            with model.reference() as target, torch.no_grad():
+                before = target.logp(batch)
+        return model.logp(batch) - before
+
     def mean_nll(self, model: TrainableModel, examples: Sequence[Example]) -> float:
         """Mean cross-entropy per answer token under the model as it is now."""
         from . import loops
@@ -194,14 +212,9 @@ class GradientMethod:
         spent = budget.watch(config.budget, log)
         everything, data = data, self._fitting(data)
         self.prepare(model, data, context)
-        options = {"r": config.lora_r, "lora_alpha": config.lora_alpha}
-        parameters = model.train_scope(
-            config.scope,
-            layers=self.layers,
-            **(options if config.scope == "lora" else {}),
-        )
+        parameters = model.train_scope(config.scope, layers=self.layers, **self.scope_options())
         log["scope"], log["trained"] = model.trained_pattern(), model.trained_modules()
-        if self.reference in ("distribution", "hidden"):
+        if self.reference != "none" and not self._reference_logp:
             model.freeze_copy()
         mask = masks.build(self, model, data, everything, context) if config.mask else None
         order = config.order or ("alternating" if mask and mask.forget_only else self.order)

@@ -18,6 +18,7 @@ class GradientAscent(GradientMethod):
         kind="gradient",
         needs=("forget",),
         notes="No retain term and no bound: long runs break the model, and the report says so.",
+        models=("mllm", "clip"),
     )
 
     def forget_loss(self, model, batch):

@@ -19,6 +19,7 @@ class GradientDifference(GradientMethod):
         formula="L = -gamma nll(D_f) + alpha nll(D_r)",
         kind="gradient",
         notes="gamma = alpha = 1 as in open-unlearning. The forget term is unbounded.",
+        models=("mllm", "clip"),
     )
 
     class Config(GradientConfig):

@@ -21,6 +21,7 @@ class KLMinimisation(GradientMethod):
         kind="gradient",
         notes="MLLMU-Bench's released code adds a retain cross-entropy, and its KL counts prompt, "
         "picture and padding and is divided by the batch size alone; none of that is done here.",
+        models=("mllm", "clip"),
     )
     reference = "distribution"
 

@@ -6,6 +6,7 @@ accelerate owns devices, precision and accumulation. Methods give a loss and not
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -130,12 +131,16 @@ def phases(
 def batches(
     examples: Sequence[Example], size: int, rng: np.random.Generator
 ) -> Iterator[list[Example]]:
-    """One epoch in random order: batches of one modality, similar lengths together."""
+    """One epoch in random order: batches of one modality, similar lengths together; pairs of image
+    and caption, whose batch is what they are told apart from, by as many names as there are."""
     groups: dict[str, list[Example]] = {}
     for index in rng.permutation(len(examples)):
         groups.setdefault(examples[index].modality, []).append(examples[index])
     epoch: list[list[Example]] = []
     for group in groups.values():
+        if group[0].task == "pair":
+            epoch += _of_many_names(group, size)
+            continue
         # Sorting within chunks saves padding and still mixes lengths across the epoch.
         for start in range(0, len(group), 16 * size):
             chunk = group[start : start + 16 * size]
@@ -143,6 +148,18 @@ def batches(
             epoch += [chunk[at : at + size] for at in range(0, len(chunk), size)]
     for index in rng.permutation(len(epoch)):
         yield epoch[index]
+
+
+def _of_many_names(pairs: Sequence[Example], size: int) -> list[list[Example]]:
+    """Everybody's first pair, then everybody's second, cut into batches of nearly equal size."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for pair in pairs:
+        turns.append(seen[pair.keyword])
+        seen[pair.keyword] += 1
+    order = np.argsort(turns, kind="stable")
+    parts = np.array_split(order, math.ceil(len(pairs) / size))
+    return [[pairs[index] for index in part] for part in parts]
 
 
 def epochs(
@@ -182,10 +199,13 @@ def steps_per_epoch(examples: Sequence[Example], size: int) -> int:
 
 @torch.no_grad()
 def reference_logps(model: Any, examples: Sequence[Example], size: int) -> dict[str, float]:
-    """log p of every true answer under the model as it is, by the hash of its exact inputs."""
+    """log p of every true answer under the model as it is, by the hash of its exact inputs; nothing
+    of models to which a row has no likelihood of its own."""
     found: dict[str, float] = {}
     for batch in batches(examples, size, np.random.default_rng(0)):
         encoded = model.encode(batch)
+        if not encoded.keys:  # it depends on the batch
+            return {}
         found |= dict(zip(encoded.keys, model.logp(encoded).tolist(), strict=True))
     return found
 
@@ -197,5 +217,5 @@ def mean_nll(model: Any, examples: Sequence[Example], size: int) -> float:
     for batch in batches(examples, size, np.random.default_rng(0)):
         encoded = model.encode(batch)
         total -= model.logp(encoded).sum().item()
-        count += int((encoded.labels != -100).sum())
+        count += int(encoded.lengths.sum())
     return total / count

@@ -23,6 +23,7 @@ class NPO(GradientMethod):
         kind="gradient",
         notes="beta 0.1, alpha 1: open-unlearning. reproduction=mllmu takes the batch's mean token "
         "as MLLMU-Bench does (beta 0.4), but not the gold as its reference: that leaks the goal.",
+        models=("mllm", "clip"),
     )
     reference = "scalar"
 
@@ -34,7 +35,7 @@ class NPO(GradientMethod):
     def forget_loss(self, model, batch):
         from torch.nn.functional import logsigmoid
 
-        ratio = model.logp(batch) - self.reference_logp(batch)
+        ratio = self.log_ratio(model, batch)
         if self.config.reproduction:
-            ratio = ratio.sum() / (batch.labels != -100).sum()
+            ratio = ratio.sum() / batch.lengths.sum()
         return -(2 / self.config.beta) * logsigmoid(-self.config.beta * ratio).mean()

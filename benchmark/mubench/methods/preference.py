@@ -55,5 +55,5 @@ class Preference(GradientMethod):
         from torch.nn.functional import logsigmoid
 
         beta = self.config.beta
-        won, lost = (model.logp(batch) - self.reference_logp(batch)).chunk(2)
+        won, lost = self.log_ratio(model, batch).chunk(2)
         return -(2 / beta) * logsigmoid(beta * (won - lost)).mean()

@@ -22,6 +22,7 @@ class SalUn(GradientMethod):
         formula="L = nll(wrong answer | x_f) + alpha nll(D_r) on the top half of |g_f|, rest held",
         kind="gradient",
         notes="Density 0.5: the median of |g_f| as threshold. lr 1e-5 is mubench's. Full weights.",
+        models=("mllm", "clip"),
     )
 
     class Config(GradientConfig):
@@ -33,8 +34,9 @@ class SalUn(GradientMethod):
     def prepare(self, model, data, context):
         self._wrong = alternates(data, 5, context.generator("alternates"))
 
-    def answers(self, forget, data, rng):
-        return [str(rng.choice([e.answer for e in self._wrong[one.id]])) for one in forget]
+    def forget_batch(self, model, forget, data, rng):
+        many = [self._wrong[one.id] for one in forget]
+        return model.encode([wrong[rng.integers(len(wrong))] for wrong in many])
 
     def forget_loss(self, model, batch):
         return model.nll(batch)

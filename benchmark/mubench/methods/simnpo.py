@@ -7,7 +7,6 @@ from pydantic import Field
 from mubench.types import MethodInfo
 
 from .base import GradientConfig, GradientMethod
-from .tokens import lengths
 
 
 class SimNPO(GradientMethod):
@@ -34,5 +33,5 @@ class SimNPO(GradientMethod):
         from torch.nn.functional import logsigmoid
 
         beta, margin = self.config.beta, self.config.margin
-        mean = model.logp(batch) / lengths(batch)
+        mean = model.logp(batch) / batch.lengths
         return -self.config.gamma * (2 / beta) * logsigmoid(-beta * mean - margin).mean()

@@ -19,6 +19,7 @@ class TaskArithmetic(NegatedVector):
         needs=("forget",),
         notes="scale 1 as in MUSE's code. The format of the answers is in the vector, too, and is"
         " subtracted with the facts.",
+        models=("mllm", "clip"),
     )
 
     def terms(self, model, forget, retain):

@@ -21,18 +21,14 @@ def places(batch: Batch) -> Tensor:
     return inside.cumsum(1)[inside] - 1
 
 
-def lengths(batch: Batch) -> Tensor:
-    """[B] number of answer tokens, end token included."""
-    return (batch.labels != -100).sum(1)
-
-
 def token_logp(model: TrainableModel, batch: Batch) -> Tensor:
     """[N] log-probability of every answer token."""
     return model.log_dist(batch).gather(1, tokens(batch)[:, None]).squeeze(1)
 
 
 def kl_from_target(model: TrainableModel, batch: Batch) -> Tensor:
-    """Mean over answer tokens of KL(p_target || p): prompt and image positions do not enter."""
+    """Mean over the rows of ``log_dist`` of KL(p_target || p): prompt and image positions do not
+    enter; of a dual encoder the rows are those of both directions."""
     import torch
 
     with model.reference() as target, torch.no_grad():

@@ -191,10 +191,11 @@ class TrainableModel(Protocol):
 class DualEncoder(Protocol):
     """A loaded CLIP model as unlearning methods see it.
 
-    A pair is an ``Example`` with an image and the caption as its answer; ``keyword`` is what the
-    caption says of the image (a name, a city, a class), by which captions match. Likelihoods are
-    natural and among the pairs of the batch (``models/contrastive.py``). Where names are those of
-    ``TrainableModel``, so is the meaning, and methods that use no others fit both.
+    A pair is an ``Example`` of task ``pair`` with an image and the caption as its answer;
+    ``keyword`` is what the caption says of the image (a name, a city, a class), by which captions
+    match. Likelihoods are natural and among the pairs of the batch (``models/contrastive.py``).
+    Where names are those of ``TrainableModel``, so is the meaning, and methods that use no others
+    fit both.
     """
 
     capabilities: frozenset[Capability]

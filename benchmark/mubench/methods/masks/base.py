@@ -12,7 +12,6 @@ from mubench.types import Example
 
 from .. import loops
 from ..base import Context, GradientMethod, UnlearnData
-from ..tokens import lengths
 from . import selection
 from .packed import Packed
 
@@ -60,7 +59,7 @@ class Mask:
 
         def total(batch: Sequence[Example]) -> Tensor:
             encoded = self.model.encode(batch)
-            return -(self.model.logp(encoded) / lengths(encoded)).sum()
+            return -(self.model.logp(encoded) / encoded.lengths).sum()
 
         self._backward(examples, total, lambda: None)
         found = {n: p.grad for n, p in self.parameters.items() if p.grad is not None}
