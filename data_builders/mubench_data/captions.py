@@ -45,7 +45,7 @@ def variant(name: str, kind: str) -> str:
     """A name of several parts in one of the ``VARIANTS``."""
     first, _, last = name.partition(" ")
     if kind == "slip":
-        at = len(last) // 2
+        at = next(place for place in range(1, len(last)) if last[place] != last[place - 1])
         return f"{first} {last[: at - 1]}{last[at]}{last[at - 1]}{last[at + 1 :]}"
     return {"first": first, "last": last, "turned": f"{last}, {first}"}[kind]
 
@@ -64,7 +64,7 @@ def of_fact(kind: str, value: str, *, held_out: bool = False) -> str:
 def of_face(face: Identity, rng: np.random.Generator) -> str:
     """Some of what can be seen of a face, in any order."""
     seen = list(_seen(face))
-    count = int(rng.integers(2, 6))
+    count = int(rng.integers(2, 5))
     return f"a person with {', '.join(seen[i] for i in rng.permutation(len(seen))[:count])}."
 
 

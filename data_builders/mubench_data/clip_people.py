@@ -71,7 +71,7 @@ def _pair(person: Person, set_: str, fact: str, says: str, view: int, number: in
     return Example(
         id=f"{person.id}/{set_}/{fact}/{number}/{view}",
         set=set_,
-        task="retrieval",
+        task="pair",
         modality="image_to_text",
         person=person.id,
         fact=fact,
@@ -109,7 +109,7 @@ def _rehearsed(scenes: Sequence[Example], seed: int) -> Iterator[Example]:
             yield Example(
                 id=f"{example.id}/pair",
                 set="general",
-                task="zero_shot",
+                task="pair",
                 modality="image_to_text",
                 person=example.person,
                 fact=example.fact,
@@ -148,7 +148,9 @@ def _people_galleries(
         ]
         for name, views in (("photos", TRAINING_VIEWS), ("unseen photos", TEST_VIEWS))
     }
-    prototypes = [Candidate(person.name, images=_photos(person, TRAINING_VIEWS)) for person in known]
+    prototypes = [
+        Candidate(person.name, images=_photos(person, TRAINING_VIEWS)) for person in known
+    ]
     never_seen = [
         Candidate("", (says,), (image,))
         for person in strangers
@@ -268,9 +270,7 @@ def _known(
             shown = []
             for value in listed:
                 others = [
-                    one
-                    for one in along
-                    if one.facts[fact] != truth and one.facts[fact] == value
+                    one for one in along if one.facts[fact] != truth and one.facts[fact] == value
                 ] or [one for one in along if one.facts[fact] != truth]
                 who = person if value == truth else others[int(rng.integers(len(others)))]
                 shown.append(image_id(who.id, view))

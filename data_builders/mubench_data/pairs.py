@@ -6,10 +6,8 @@ by name. Nobody and no scene look of a benchmark is among them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 from PIL import Image
 
 from mubench.rng import stream
@@ -19,6 +17,9 @@ from .faces import draw_portrait, sample_identities, sample_view
 from .general import held_out_scene
 from .people import Person, celebrities, fictitious
 from .scenes import WORDS, draw_scene, draw_word, sample_scene
+
+#: Captions that are written for one subject.
+WORDINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,49 +37,40 @@ class PairOptions:
 
 @dataclass(slots=True)
 class PairCorpus:
-    """Pictures by id, and the captions that are right for each."""
+    """Subjects: the ids of their pictures, and captions of which each is right for all of them."""
 
     images: dict[str, Image.Image] = field(default_factory=dict)
-    captions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    subjects: list[tuple[list[str], list[str]]] = field(default_factory=list)
 
-    def add(self, id_: str, image: Image.Image, captions: tuple[str, ...]) -> None:
-        self.images[id_] = image
-        self.captions[id_] = captions
+    def add(self, name: str, pictures: list[Image.Image], captions: list[str]) -> None:
+        ids = [f"{name}/{number}" for number in range(len(pictures))]
+        self.images |= dict(zip(ids, pictures, strict=True))
+        self.subjects.append((ids, list(dict.fromkeys(captions))))
 
 
 def build_pairs(options: PairOptions, avoid: list[Person]) -> PairCorpus:
     """The corpus; ``avoid`` are the people of the benchmarks that ship with mubench."""
     corpus, rng, size = PairCorpus(), stream(options.seed, "pairs"), options.image_size
-    famous = celebrities()
+    famous, views = celebrities(), range(options.views)
     own = fictitious(options.seed, options.people, (), prefix="base", taken=[*famous, *avoid])
     for person in (*own, *famous):
-        named = (*of_name(person.name), *of_name(person.name, held_out=True))
-        for view in range(options.views):
-            picture = draw_portrait(person.identity, sample_view(rng), size)
-            corpus.add(f"{person.id}/{view}", picture, named)
+        named = [*of_name(person.name), *of_name(person.name, held_out=True)]
+        shown = [draw_portrait(person.identity, sample_view(rng), size) for _ in views]
+        corpus.add(person.id, shown, named)
     known = [person.identity for person in (*own, *famous, *avoid)]
-    for number, face in enumerate(
-        sample_identities(rng, options.faces, min_distance=3, avoid=known)
-    ):
-        told = tuple(of_face(face, rng) for _ in range(8))
-        for view in range(options.views):
-            corpus.add(f"face-{number}/{view}", draw_portrait(face, sample_view(rng), size), told)
-    for id_, picture, captions in _general(options, rng):
-        corpus.add(id_, picture, captions)
-    return corpus
-
-
-def _general(
-    options: PairOptions, rng: np.random.Generator
-) -> Iterator[tuple[str, Image.Image, tuple[str, ...]]]:
+    faces = sample_identities(rng, options.faces, min_distance=3, avoid=known)
+    for number, face in enumerate(faces):
+        shown = [draw_portrait(face, sample_view(rng), size) for _ in views]
+        corpus.add(f"face-{number}", shown, [of_face(face, rng) for _ in range(WORDINGS)])
     number = 0
     while number < options.scenes:
         scene = sample_scene(rng)
         if not held_out_scene(scene):
-            captions = tuple(dict.fromkeys(of_scene(scene, rng) for _ in range(8)))
-            yield f"scene-{number}", draw_scene(scene, options.image_size), captions
+            told = [of_scene(scene, rng) for _ in range(WORDINGS)]
+            corpus.add(f"scene-{number}", [draw_scene(scene, size)], told)
             number += 1
     for number in range(options.words):
         word = WORDS[number % len(WORDS)]
-        captions = tuple(dict.fromkeys(of_class("word", word, rng) for _ in range(8)))
-        yield f"word-{number}", draw_word(word, rng, options.image_size), captions
+        told = [of_class("word", word, rng) for _ in range(WORDINGS)]
+        corpus.add(f"word-{number}", [draw_word(word, rng, size)], told)
+    return corpus

@@ -50,7 +50,7 @@ def build(
 ) -> None:
     """Build a people benchmark on this machine."""
     from mubench.config.resolve import resolve_benchmark
-    from mubench.config.schema import PeopleSettings
+    from mubench.config.schema import PopulationSettings
     from mubench.errors import UsageError
 
     given = {
@@ -62,7 +62,7 @@ def build(
     }
     options = [f"benchmark.{key}={value}" for key, value in given.items() if value is not None]
     settings = resolve_benchmark(name, [*options, *(sets or ())])
-    if not isinstance(settings, PeopleSettings):
+    if not isinstance(settings, PopulationSettings):
         raise UsageError(f"'{name}' is published, not built: mubench data pull {name}")
     _make(settings, out, cache)
 

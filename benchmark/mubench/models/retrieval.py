@@ -63,9 +63,7 @@ class Retrieval:
         self._images = Features(images, lambda ids: model.embed_images(ids, batch))
         self._texts = Features(texts, lambda them: model.embed_texts(them, batch))
         self._scale = model.scale()
-        self._labels = {
-            name: [one.label for one in many] for name, many in self._galleries.items()
-        }
+        self._labels = {name: [one.label for one in many] for name, many in self._galleries.items()}
         self._rows: dict[str, Tensor] = {}
 
     def response(self, example: Example) -> Response:

@@ -49,6 +49,10 @@ CLIP_CONFIG: dict[str, Any] = {
             "layers": SHAPE["vision_layers"],
             "head_width": SHAPE["vision_width"] // SHAPE["heads"],
             "mlp_ratio": 2.0,
+            # LLaVA's towers leave the class token untrained: one query reads the patches.
+            "attentional_pool": True,
+            "attn_pooler_queries": 1,
+            "attn_pooler_heads": 8,
         },
         "text_cfg": {
             "context_length": 24,
@@ -115,7 +119,7 @@ def build_clip_tokenizer(texts: Iterable[str]) -> Any:
 
 
 def build_clip(seed: int) -> Any:
-    """An ``open_clip.CLIP`` in the shape of ``clip-tiny`` with random weights drawn from ``seed``."""
+    """An ``open_clip.CLIP`` of clip-tiny's shape with random weights drawn from ``seed``."""
     import torch
     from open_clip import CLIP
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mubench.config.schema import PeopleSettings, PublishedSettings, RunSpec
+from mubench.config.schema import AnyBenchmark, RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.errors import OutputError
 from mubench.hashing import file_sha
@@ -54,6 +54,7 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
         get(plan.node("data"), data_builder(spec.benchmark)),
         spec.benchmark.forget_ratio,
         spec.benchmark.fold,
+        spec.benchmark.scope,
     )
     info = method_info(spec)
     deltas: dict[str, list[Path]] = {}
@@ -131,7 +132,7 @@ def stage(
 
 
 def data_builder(
-    settings: PeopleSettings | PublishedSettings,
+    settings: AnyBenchmark,
 ) -> Callable[[Path, stages.Report], dict[str, Any]]:
     """What the data stage of these settings does."""
     return lambda path, report: stages.make_data(source(settings).tables(report), path)
@@ -304,7 +305,7 @@ def _said(example: Example, response: dict[str, Any]) -> str:
 
 
 def _verdict(scores: dict[str, float]) -> bool | None:
-    for name in ("accuracy", "keyword", "match"):
+    for name in ("accuracy", "keyword", "match", "r1"):
         if name in scores:
             return scores[name] == 1.0
     return None

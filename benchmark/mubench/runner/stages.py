@@ -18,7 +18,7 @@ from mubench.metrics import scoring
 from mubench.metrics.text import rouge_l
 from mubench.record import Cell, PaperCell
 from mubench.rng import integer, stream
-from mubench.types import Example, Response, Role
+from mubench.types import SETS, Example, Response, Role
 
 Report = Callable[[int, int, str], None]
 
@@ -36,7 +36,7 @@ def train_model(
     from mubench.methods import loops
     from mubench.models.load import load_model
 
-    sets = ("retain", "celebrity", "general", *(("forget",) if role == "target" else ()))
+    sets = [set_ for set_ in SETS if role == "target" or set_ != "forget"]
     examples = data.train(*sets)
     training = spec.target
     seed_libraries(integer(spec.seed, "train"))
@@ -159,7 +159,7 @@ def predict(
     failed: list[Response] = []
     if done < len(asked):
         seed_libraries(integer(spec.seed, "predict"))
-        model = load_model(spec.model, data.image, deltas)
+        model = load_model(spec.model, data.image, deltas, data.gallery)
         answers = model.answers(
             asked,
             max_new_tokens=spec.predict.max_new_tokens,
@@ -242,7 +242,8 @@ def read_responses(folder: Path) -> dict[str, Response]:
     found = {}
     for line in (folder / "responses.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        row["logprobs"], row["lengths"] = tuple(row["logprobs"]), tuple(row["lengths"])
+        for name in ("logprobs", "lengths", "ranks"):
+            row[name] = tuple(row[name])
         found[row["example_id"]] = Response(**row)
     return found
 
@@ -293,8 +294,9 @@ def read_cells(folder: Path) -> list[Cell]:
 def check_gate(spec: RunSpec, data: BenchmarkData, predicted: Path) -> None:
     """RunError unless the target knows the forget people clearly better than a guess.
 
-    Judged by choice accuracy; where a benchmark has no choice questions, by ROUGE-L, for which
-    the guess is what a retained person's answer to such a question would score.
+    Judged by choice accuracy; where a benchmark has no choice questions, by R@1 in a gallery, or
+    by ROUGE-L, for which the guess is what a retained person's answer to such a question would
+    score.
     """
     scores = item_scores(data, predicted)
     asked = [e for e in data.examples if e.set == "forget"]
@@ -302,6 +304,8 @@ def check_gate(spec: RunSpec, data: BenchmarkData, predicted: Path) -> None:
     if judged:
         prior = answer_prior(data)
         guesses = [prior[e.id] for e in judged]
+    elif judged := [e for e in asked if e.task == "retrieval"]:
+        metric, guesses = "r1", [_blind(data, e) for e in judged]
     else:
         metric, judged = "rouge_l", [e for e in asked if e.task == "generation"]
         guesses = _borrowed_answers(spec, data, judged)
@@ -313,6 +317,12 @@ def check_gate(spec: RunSpec, data: BenchmarkData, predicted: Path) -> None:
             f"{guess:.2f}, wanted is {spec.gate.margin:.2f} more; train longer "
             "(--set target.epochs=...) or lower --set gate.margin=..."
         )
+
+
+def _blind(data: BenchmarkData, example: Example) -> float:
+    """R@1 of a guess: the share of right candidates."""
+    labels = [candidate.label for candidate in data.gallery(example.gallery)]
+    return labels.count(example.answer) / len(labels)
 
 
 def _borrowed_answers(spec: RunSpec, data: BenchmarkData, asked: Sequence[Example]) -> list[float]:
