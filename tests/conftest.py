@@ -20,8 +20,9 @@ os.environ |= {
 }
 
 import pytest  # noqa: E402
+from filelock import FileLock  # noqa: E402
 
-from runner.quick import Quick, quick_run  # noqa: E402
+from runner.quick import Quick, quick_found, quick_run  # noqa: E402
 
 _LOOPBACK = ("127.", "::1", "localhost")
 
@@ -53,5 +54,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Quick:
-    """A finished quick run of MANU. Its cache is shared: read it, add to it, never damage it."""
-    return quick_run(tmp_path_factory.mktemp("quick"), "manu")
+    """A finished quick run of MANU, made once for all test processes.
+
+    Its cache is shared: read it, add to it, never damage it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "quick"
+    with FileLock(f"{shared}.lock"):
+        return (
+            quick_found(shared, "manu") if (shared / "log").exists() else quick_run(shared, "manu")
+        )

@@ -13,11 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from mubench.data.splits import RATIOS, forget_count
 from mubench.errors import DamagedError, OutputError, UsageError
 from mubench.types import Example
 
-#: Percent of the fictitious people who are forgotten, by published config.
-PERCENT = (5, 10, 15)
 #: Questions a row, by task: half with the picture, half without.
 PER_ROW = {"choice": 10, "generation": 4, "cloze": 4}
 FILE = "train-00000-of-00001.parquet"
@@ -98,7 +97,8 @@ def export_mllmu(
 
 def _configs(data: Data) -> _Configs:
     """The people of every config, and what makes their rows."""
-    if "order" not in data.manifest["splits"]:
+    splits = data.manifest["splits"]
+    if "order" not in splits:
         raise UsageError(
             f"'{data.manifest['name']}' is published already: only benchmarks that were built "
             "here are exported"
@@ -107,7 +107,7 @@ def _configs(data: Data) -> _Configs:
         role: [person for person in data.people if person.role == role]
         for role in ("fictitious", "celebrity")
     }
-    fictitious, order = people["fictitious"], data.manifest["splits"]["order"]
+    fictitious = people["fictitious"]
     rows = _Rows(data, [*fictitious, *people["celebrity"]])
     configs: _Configs = {
         "Full_Set": (fictitious, rows.seen),
@@ -115,9 +115,9 @@ def _configs(data: Data) -> _Configs:
         "Retain_Set": (people["celebrity"], rows.celebrity),
         "ft_Data": (fictitious, rows.training),
     }
-    for percent in PERCENT:
-        # The same rounding as when the split is trained on.
-        forget = set(order[: round(percent / 100 * len(fictitious))])
+    for ratio in RATIOS:
+        percent = round(100 * ratio)
+        forget = set(splits["order"][: forget_count(ratio, len(fictitious))])
         if not forget:
             raise UsageError(
                 f"forget_{percent} of {len(fictitious)} people is nobody: build more people"

@@ -11,12 +11,22 @@ import pytest
 import torch
 
 from methods.toy import FORGET, QUESTIONS, RETAIN, Toy, forget, retain
+from models.asking import assert_same, make, plain, questions, run
 from mubench.errors import UsageError
 from mubench.methods.answers import known, perturbed
 from mubench.methods.base import Context, UnlearnData
 from mubench.methods.uld import ULD
+from mubench.models import packing
 from mubench.models.behaviours import LogitDifference, difference
-from tiny_models import FAMILIES, MODALITIES, REFUSALS, examples, of_modality, tiny_llava
+from tiny_models import (
+    FAMILIES,
+    MODALITIES,
+    MORE_FAMILIES,
+    REFUSALS,
+    examples,
+    of_modality,
+    tiny_llava,
+)
 
 # -- the difference -------------------------------------------------------------------------------
 
@@ -154,9 +164,9 @@ def test_wrong_facts_of_forget_people_are_in_the_uniform_set_and_true_ones_are_n
 # -- an assistant of the same weights -------------------------------------------------------------
 
 
-def an_assistant(model, seed=5):
-    """One layer with an adapter that is drawn at random."""
-    assistant = model.first_layers(1)
+def an_assistant(model, seed=5, layers=1):
+    """The first layers with an adapter that is drawn at random."""
+    assistant = model.first_layers(layers)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in assistant.train_scope("lora", r=2, lora_alpha=4):
@@ -164,9 +174,9 @@ def an_assistant(model, seed=5):
     return assistant
 
 
-def with_assistant(family, *, weight=0.75, filter=0.2, seed=5):
-    model = FAMILIES[family]()
-    model.add(LogitDifference(an_assistant(model, seed), 1, weight, filter))
+def with_assistant(family, *, weight=0.75, filter=0.2, seed=5, layers=1):
+    model = MORE_FAMILIES[family]()
+    model.add(LogitDifference(an_assistant(model, seed, layers), layers, weight, filter))
     return model
 
 
@@ -273,6 +283,46 @@ def test_a_cache_can_be_repeated_and_gone_on_with(family):
     found = model.model(input_ids=new, attention_mask=mask, past_key_values=cache).logits
     whole = model.model(**longer, use_cache=False).logits[:, -3:]
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", MORE_FAMILIES)
+def test_the_engine_shares_both_memories_and_answers_as_plain_batches_do(family):
+    model = with_assistant(family)
+    asked = examples() + questions(96)
+    found = model.respond(asked, max_new_tokens=8)
+    assert model.notes == {}
+    assert_same(found, plain(model, asked))
+    bare = MORE_FAMILIES[family]().respond(asked, max_new_tokens=8)
+    assert all(a.logprobs != b.logprobs for a, b in zip(found, bare, strict=True))
+    assert [one.text for one in found] != [one.text for one in bare]
+
+
+@pytest.mark.parametrize(("family", "layers"), [("llava", 1), ("mllama", 2)])
+def test_answers_with_an_assistant_do_not_depend_on_the_batch(family, layers, monkeypatch):
+    """Nor on how many trees a unit has: the memories of both are cut back between them, but for
+    the picture's in the second of Mllama's layers."""
+    model = with_assistant(family, layers=layers)
+    asked = examples() + questions(24)
+    wanted = plain(model, asked, 6)
+    monkeypatch.setattr(packing, "WIDTH", 60)
+    for batch in (1, 3, 16):
+        engine = make(model)
+        found = {one.example_id: one for one in run(engine, asked, batch=batch, tokens=6)}
+        assert_same([found[example.id] for example in asked], wanted)
+        assert engine.notes == {}
+
+
+def test_the_assistant_reads_a_picture_once_as_well():
+    """Four questions: the trunk and the branches, by either decoder."""
+    model = with_assistant("llava")
+    asked = [replace(one, image="Anna Berg") for one in of_modality(questions(8), "image_text")]
+    assistant = model.changes.behaviour.assistant.model.get_base_model()
+    passes = []
+    for decoder in (model.model.get_decoder(), assistant.get_decoder()):
+        decoder.register_forward_hook(lambda module, *_: passes.append(module))
+    assert len(run(make(model), asked)) == 4
+    assert len(passes) == 2 * 2
+    assert len(set(passes)) == 2
 
 
 @torch.no_grad()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from methods.toy import FORGET, QUESTIONS, RETAIN, Toy, forget, retain
+from methods.by_hand import nll_by_hand, positions, softmax
+from methods.toy import FORGET, RETAIN, Toy, forget, retain
 from mubench.config.resolve import resolve
 from mubench.data.load import BenchmarkData
 from mubench.errors import RunError
@@ -20,35 +20,13 @@ from mubench.methods.guard import Guard
 from mubench.methods.sku import SKU
 from mubench.methods.task_arithmetic import TaskArithmetic
 from mubench.models.load import load_model, scaled_delta
-from mubench.runner import stages
+from mubench.runner.stages import training
 from runner.quick import QUICK, Quick, quick_run
 from tiny_models import FAMILIES, REFUSALS, examples, tiny_llava
 
 DATA = UnlearnData(
     examples(("Anna Berg", "Bo Lindqvist")), examples(("Dov Amsel",), set="retain"), REFUSALS
 )
-
-
-def softmax(z):
-    e = np.exp(z - z.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def where(answers):
-    return [
-        (QUESTIONS.index(question), place, int(word))
-        for question, answer in answers.items()
-        for place, word in enumerate(answer)
-    ]
-
-
-def nll_by_hand(z, answers):
-    p, gradient, total = softmax(z), np.zeros_like(z), 0.0
-    places = where(answers)
-    for row, place, word in places:
-        total -= math.log(p[row, place, word]) / len(places)
-        gradient[row, place] += (p[row, place] - np.eye(5)[word]) / len(places)
-    return total, gradient
 
 
 def sku(model, **settings):
@@ -75,7 +53,7 @@ def test_sku_by_hand():
     # Two people: to either question the other's answer is the only random one.
     r, r_slope = nll_by_hand(now, {"f0": FORGET["f1"], "f1": FORGET["f0"]})
     q, p = softmax(before), softmax(now)
-    kl, kl_slope, places = 0.0, np.zeros_like(now), where(RETAIN)
+    kl, kl_slope, places = 0.0, np.zeros_like(now), positions(RETAIN)
     for row, place, _ in places:
         kl += float((q[row, place] * np.log(q[row, place] / p[row, place])).sum()) / len(places)
         kl_slope[row, place] = (p[row, place] - q[row, place]) / len(places)
@@ -206,7 +184,7 @@ def test_an_inference_time_method_changes_the_fingerprint_and_no_weight(quick: Q
     spec = resolve("guard", "llava-tiny", sets=QUICK)
     data = BenchmarkData(quick.stage("data"), 0.25)
     target = quick.stage("train", "target")
-    detail = stages.unlearn(spec, Guard, data, target, tmp_path, lambda *_: None)
+    detail = training.unlearn(spec, Guard, data, target, tmp_path, lambda *_: None)
     assert detail["delta"] == "behaviour"
     assert detail["fingerprint_before"] != detail["fingerprint_after"]
     models = [

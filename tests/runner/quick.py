@@ -16,7 +16,7 @@ from rich.console import Console
 
 from mubench.config.resolve import resolve
 from mubench.record import RunRecord
-from mubench.runner.execute import execute
+from mubench.runner.execute import execute, run_folder
 from mubench.runner.plan import Plan, plan
 from mubench.runner.store import META, Store
 
@@ -57,13 +57,25 @@ class Quick:
 def quick_run(
     root: Path, method: str, *sets: str, seed: int = 0, cache: Path | None = None
 ) -> Quick:
-    """Run in this process; cache and run folder lie under ``root`` unless a cache is given."""
-    own = FEW if method.startswith("manu") else ()
-    made = plan(resolve(method, "llava-tiny", seed=seed, sets=(*QUICK, *own, *sets)))
+    """Run in this process; cache, run folder and log lie under ``root`` unless a cache is given."""
+    made = _plan(method, sets, seed)
     store = Store(cache or root / "cache")
     log = io.StringIO()
     folder = execute(made, store, root / "runs", Console(file=log, width=200))
+    (root / "log").write_text(log.getvalue(), encoding="utf-8")
     return Quick(made, store, folder, log.getvalue())
+
+
+def quick_found(root: Path, method: str) -> Quick:
+    """What another process's ``quick_run`` left under ``root``."""
+    made = _plan(method, (), 0)
+    log = (root / "log").read_text(encoding="utf-8")
+    return Quick(made, Store(root / "cache"), run_folder(made, root / "runs"), log)
+
+
+def _plan(method: str, sets: Sequence[str], seed: int) -> Plan:
+    own = FEW if method.startswith("manu") else ()
+    return plan(resolve(method, "llava-tiny", seed=seed, sets=(*QUICK, *own, *sets)))
 
 
 def arguments(method: str, cache: Path, out: Path, *sets: str) -> list[str]:

@@ -16,13 +16,14 @@ from rich.console import Console
 from mubench.config.resolve import resolve
 from mubench.data.load import BenchmarkData
 from mubench.errors import DamagedError, RunError
-from mubench.runner import stages
+from mubench.runner import execute as executing
 from mubench.runner.execute import execute, run_folder
 from mubench.runner.plan import plan
+from mubench.runner.stages import gate, prediction, scores, training
 from mubench.runner.store import Store
 from runner.quick import FEW, QUICK, Quick, contents, copy_stages, quick_run, results
 
-BUILDERS = ("make_data", "train_model", "unlearn", "predict", "score")
+BUILDERS = ("write", "train_model", "unlearn", "predict", "score")
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -32,7 +33,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         def computed(*_: object, name: str = name) -> None:
             raise AssertionError(f"{name} ran again")
 
-        monkeypatch.setattr(stages, name, computed)
+        monkeypatch.setattr(executing, name, computed)
 
 
 def test_run_folder_holds_record_page_and_predictions(quick: Quick) -> None:
@@ -136,8 +137,8 @@ def test_another_seed_gives_other_predictions(quick: Quick, tmp_path: Path) -> N
     (tmp_path / "target").mkdir()
     (tmp_path / "said").mkdir()
     quiet = lambda *_: None  # noqa: E731
-    stages.train_model(other.spec, "target", data, tmp_path / "target", quiet)
-    stages.predict(other.spec, data, [tmp_path / "target"], tmp_path / "said", quiet)
+    training.train_model(other.spec, "target", data, tmp_path / "target", quiet)
+    prediction.predict(other.spec, data, [tmp_path / "target"], tmp_path / "said", quiet)
     assert contents(tmp_path / "said") != contents(quick.stage("predict", "target"))
 
 
@@ -148,7 +149,7 @@ def test_another_seed_gives_other_predictions(quick: Quick, tmp_path: Path) -> N
 def test_a_reference_is_what_it_refers_to(
     quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, role: str
 ) -> None:
-    forbid(monkeypatch, "make_data", "train_model", "unlearn", "predict")
+    forbid(monkeypatch, "write", "train_model", "unlearn", "predict")
     run = quick_run(tmp_path, method, cache=quick.store.root)
     said = contents(run.folder / "predictions")
     assert said["method.jsonl"] == said[f"{role}.jsonl"]
@@ -167,7 +168,7 @@ def test_gap_is_one_for_the_target_and_zero_for_gold(
 ) -> None:
     """Predictions are made up so that target and gold differ on everybody."""
     data = BenchmarkData(quick.stage("data"), 0.25)
-    responses = stages.read_responses(quick.stage("predict", "target"))
+    responses = prediction.read_responses(quick.stage("predict", "target"))
     folders = {}
     for role, shift in (("target", 0.0), ("gold", -3.0)):
         folders[role] = tmp_path / role
@@ -183,8 +184,8 @@ def test_gap_is_one_for_the_target_and_zero_for_gold(
         (folders[role] / "responses.jsonl").write_text("".join(lines), encoding="utf-8")
     (tmp_path / "scored").mkdir()
     given = {"target": folders["target"], "gold": folders["gold"], "method": folders[method]}
-    stages.score(quick.plan.spec, data, given, tmp_path / "scored", lambda *_: None)
-    gaps = [cell.gap for cell in stages.read_cells(tmp_path / "scored") if cell.gap]
+    scores.score(quick.plan.spec, data, given, tmp_path / "scored", lambda *_: None)
+    gaps = [cell.gap for cell in scores.read_cells(tmp_path / "scored") if cell.gap]
     assert gaps, "target and gold differ for 43 general questions: a gap is defined"
     assert all(found.value == pytest.approx(gap) for found in gaps)
 
@@ -206,7 +207,7 @@ def test_gate_stops_before_anything_is_unlearned(
 def test_gate_asks_whether_the_target_knows_the_forget_people(quick: Quick, tmp_path: Path) -> None:
     """Predictions are made up: the true option is always the likeliest, then the least likely."""
     data = BenchmarkData(quick.stage("data"), 0.25)
-    responses = stages.read_responses(quick.stage("predict", "target"))
+    responses = prediction.read_responses(quick.stage("predict", "target"))
     strict = plan(resolve("none", "llava-tiny", sets=(*QUICK, "gate.margin=0.3"))).spec
     for name, truth in (("knows", -0.1), ("knows nothing", -9.0)):
         lines = []
@@ -218,9 +219,9 @@ def test_gate_asks_whether_the_target_knows_the_forget_people(quick: Quick, tmp_
             lines.append(json.dumps(asdict(replace(response, logprobs=tuple(logprobs)))) + "\n")
         (tmp_path / name).mkdir()
         (tmp_path / name / "responses.jsonl").write_text("".join(lines), encoding="utf-8")
-    stages.check_gate(strict, data, tmp_path / "knows")
+    gate.check_gate(strict, data, tmp_path / "knows")
     with pytest.raises(RunError, match="accuracy 0.00"):
-        stages.check_gate(strict, data, tmp_path / "knows nothing")
+        gate.check_gate(strict, data, tmp_path / "knows nothing")
 
 
 def test_missing_predictions_are_an_error_not_a_zero(quick: Quick, tmp_path: Path) -> None:
@@ -229,7 +230,7 @@ def test_missing_predictions_are_an_error_not_a_zero(quick: Quick, tmp_path: Pat
     lines = source.read_text("utf-8").splitlines(keepends=True)
     (tmp_path / "responses.jsonl").write_text("".join(lines[:-3]), encoding="utf-8")
     with pytest.raises(RunError, match="lacks 3 responses"):
-        stages.item_scores(data, tmp_path)
+        scores.item_scores(data, tmp_path)
 
 
 def test_a_picture_that_is_no_image_fails_the_stage_that_needs_it(
@@ -249,7 +250,7 @@ def test_a_picture_that_is_no_image_fails_the_stage_that_needs_it(
     pq.write_table(table.set_column(1, table.schema.field("image"), column), path)
     (tmp_path / "said").mkdir()
     with pytest.raises(DamagedError, match="is not an image") as raised:
-        stages.predict(
+        prediction.predict(
             quick.plan.spec,
             BenchmarkData(tmp_path / "data", 0.25),
             [quick.stage("train", "target")],

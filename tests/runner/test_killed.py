@@ -14,8 +14,8 @@ from mubench.config.resolve import resolve
 from mubench.data.load import BenchmarkData
 from mubench.errors import RunError
 from mubench.models.packing import units
-from mubench.runner import stages
 from mubench.runner.plan import plan
+from mubench.runner.stages import prediction
 from mubench.types import Response
 from runner.quick import (
     FEW,
@@ -47,8 +47,12 @@ def before(stage: str, role: str | None) -> list[tuple[str, str | None]]:
     return list(ORDER[: ORDER.index((stage, role))])
 
 
-def finish_and_compare(quick: Quick, root: Path) -> None:
-    """Run the same thing again in the damaged cache: equal to the uninterrupted run."""
+def finish_and_compare(quick: Quick, root: Path, done: int) -> None:
+    """Run the same thing again in the damaged cache: equal to the uninterrupted run.
+
+    The stages after the killed one (the first ``done`` came before it) need not be made again.
+    """
+    copy_stages(quick.store, root / "cache", quick.plan, ORDER[done + 1 :])
     again = quick_run(root, "manu")
     assert results(again.folder) == results(quick.folder)
     for kind, role in ORDER:
@@ -96,7 +100,7 @@ def test_killed_then_run_again(
         key = quick.plan.node(stage, role).key
         assert list((cache / stage).glob(f".{key[:32]}.partial")), "not killed within the stage"
         assert not (cache / stage / key[:32]).exists()
-    finish_and_compare(quick, tmp_path)
+    finish_and_compare(quick, tmp_path, len(done))
 
 
 def test_killed_from_outside_when_the_stage_s_folder_appears(quick: Quick, tmp_path: Path) -> None:
@@ -118,14 +122,14 @@ def test_killed_from_outside_when_the_stage_s_folder_appears(quick: Quick, tmp_p
     running.kill()
     assert running.wait(30) == -signal.SIGKILL
     assert partial.exists()
-    finish_and_compare(quick, tmp_path)
+    finish_and_compare(quick, tmp_path, len(before(stage, role)))
 
 
 class Replays:
     """Answers from the finished run; only its order and number of questions matter here."""
 
     def __init__(self, quick: Quick, failing: str = "") -> None:
-        self.found = stages.read_responses(quick.stage("predict", "target"))
+        self.found = prediction.read_responses(quick.stage("predict", "target"))
         self.failing = failing
         self.asked: list[str] = []
         self.notes: dict[str, object] = {}
@@ -158,7 +162,7 @@ def test_predictions_go_on_after_the_last_whole_unit(
     log.write_bytes(b"".join(lines[: count + 2 * some]) + tail.encode("latin-1"))
     model = Replays(quick)
     monkeypatch.setattr("mubench.models.load.load_model", lambda *_: model)
-    detail = stages.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
+    detail = prediction.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
     assert log.read_bytes() == whole
     assert model.asked == [example.id for unit in planned[kept:] for example in unit]
     assert detail["questions"] == len(data.examples)
@@ -175,14 +179,14 @@ def test_a_failed_request_fails_the_run_and_keeps_its_predictions(
     model = Replays(quick, failing=bad)
     monkeypatch.setattr("mubench.models.load.load_model", lambda *_: model)
     with pytest.raises(RunError, match=rf"1 of {len(data.examples)}.*{bad}.*out of luck"):
-        stages.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
+        prediction.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
     log = tmp_path / "responses.jsonl"
     assert log.read_bytes().count(b"\n") == whole.count(b"\n")
-    assert stages.read_responses(tmp_path)[bad].status == "error"
+    assert prediction.read_responses(tmp_path)[bad].status == "error"
     # Asked again, the run goes on from the unit that failed.
     again = Replays(quick)
     monkeypatch.setattr("mubench.models.load.load_model", lambda *_: again)
-    stages.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
+    prediction.predict(quick.plan.spec, data, [], tmp_path, lambda *_: None)
     assert again.asked[0] == planned[place][0].id
     assert log.read_bytes() == whole
 
@@ -197,7 +201,7 @@ def test_a_finished_log_needs_no_model(
         raise AssertionError("loaded")
 
     monkeypatch.setattr("mubench.models.load.load_model", refuse)
-    stages.predict(
+    prediction.predict(
         quick.plan.spec, BenchmarkData(quick.stage("data"), 0.25), [], tmp_path, lambda *_: None
     )
     assert (tmp_path / "responses.jsonl").read_bytes() == whole

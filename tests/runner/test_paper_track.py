@@ -16,12 +16,12 @@ from mubench.runner.plan import plan
 from runner.quick import Quick, quick_run
 
 HALF = "benchmark.forget_ratio=0.5"  # two people are shown as exemplars, two are asked about
-PAPER = (HALF, "predict.track=paper", "method.batch_size=8")
+PAPER = (HALF, "predict.track=paper")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Quick:
-    return quick_run(tmp_path_factory.mktemp("paper"), "manu", *PAPER)
+def run(quick: Quick, tmp_path_factory: pytest.TempPathFactory) -> Quick:
+    return quick_run(tmp_path_factory.mktemp("paper"), "none", *PAPER, cache=quick.store.root)
 
 
 def test_every_set_task_and_modality_is_there(run: Quick) -> None:
@@ -48,10 +48,8 @@ def test_every_set_task_and_modality_is_there(run: Quick) -> None:
 def test_the_strict_cells_are_what_they_are_without_it(run: Quick) -> None:
     """The track adds stages and changes no other key."""
     kinds = [node.kind for node in run.plan.nodes]
-    assert kinds.count("paper") == 3
-    strict = quick_run(
-        run.folder.parents[1], "manu", HALF, "method.batch_size=8", cache=run.store.root
-    )
+    assert kinds.count("paper") == 2  # the method is the target
+    strict = quick_run(run.folder.parents[1], "none", HALF, cache=run.store.root)
     assert strict.record.cells == run.record.cells
     assert all(stage.cached for stage in strict.record.stages)
     assert strict.record.paper == []

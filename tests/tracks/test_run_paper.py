@@ -15,7 +15,7 @@ from mubench.errors import RunError
 from mubench.models import raw_prompts
 from mubench.models.behaviours import OutputFilter, Preface
 from mubench.models.raw_prompts import continue_prompt, placeholder
-from mubench.runner.paper import paper_scores
+from mubench.runner.stages.paper import paper_scores
 from mubench.tracks import paper
 from tiny_models import FAMILIES, PEOPLE, choice, examples, joint, picture, tiny_llava
 

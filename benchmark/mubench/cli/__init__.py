@@ -11,7 +11,7 @@ import typer
 
 from mubench.errors import EXIT_CODES, MubenchError
 
-from . import commands, data
+from . import commands, data, leaderboard
 
 _CODES = "\n\n".join(f"  {code}: {meaning}" for code, meaning in EXIT_CODES.items())
 
@@ -33,6 +33,7 @@ def app() -> typer.Typer:
         commands.show,
         commands.report,
         commands.doctor,
+        leaderboard.submit,
     ):
         made.command(command.__name__.rstrip("_"))(command)
     cache = typer.Typer(help="What earlier runs left in the cache.", no_args_is_help=True)
@@ -53,6 +54,11 @@ def app() -> typer.Typer:
     ):
         benchmarks.command(command.__name__)(command)
     made.add_typer(benchmarks, name="data")
+    board = typer.Typer(
+        help="Check submissions, and make the pages from them.", no_args_is_help=True
+    )
+    board.command("validate")(leaderboard.validate)
+    made.add_typer(board, name="leaderboard")
     bench = typer.Typer(help="How fast mubench is on this machine.", no_args_is_help=True)
     bench.command("eval")(commands.bench_eval)
     made.add_typer(bench, name="bench")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .commands import Cache, Sets, console, open_store
 
+if TYPE_CHECKING:
+    from mubench.config.schema import PeopleSettings, PublishedSettings
+
 What = Annotated[str, typer.Argument(help="A benchmark preset, or a folder with a manifest.json.")]
+Out = Annotated[Path | None, typer.Option(help="Also write a folder with a dataset card.")]
 
 
 def ls(cache: Cache = None) -> None:
@@ -42,9 +46,7 @@ def build(
         str | None,
         typer.Option(help="Celebrities' pictures: a folder a person, or hub:owner/name."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Also write a folder with a dataset card.")
-    ] = None,
+    out: Out = None,
     sets: Sets = None,
     cache: Cache = None,
 ) -> None:
@@ -73,9 +75,7 @@ def pull(
     data_dir: Annotated[
         Path | None, typer.Option(help="A local copy of the repository, instead of the Hub.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Also write a folder with a dataset card.")
-    ] = None,
+    out: Out = None,
     sets: Sets = None,
     cache: Cache = None,
 ) -> None:
@@ -92,7 +92,9 @@ def pull(
     _make(settings, out, cache)
 
 
-def _make(settings, out: Path | None, cache: Path | None) -> None:  # type: ignore[no-untyped-def]
+def _make(
+    settings: PeopleSettings | PublishedSettings, out: Path | None, cache: Path | None
+) -> None:
     from mubench.runner import datasets
 
     data = datasets.make(settings, open_store(cache), console(stderr=True))

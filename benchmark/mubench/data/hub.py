@@ -135,7 +135,15 @@ def fetch(
     return Files(repository, paths, shas)
 
 
-def upload(folder: Path, repo: str, *, private: bool = False, endpoint: str | None = None) -> str:
+def upload(
+    folder: Path,
+    repo: str,
+    *,
+    path: str = "",
+    message: str = "Upload with mubench data push",
+    private: bool = False,
+    endpoint: str | None = None,
+) -> str:
     """Put a folder into a data set on the Hub, which is made if need be; returns its address.
 
     The token is the client's (``HF_TOKEN`` or its login). MissingError says why it cannot be done.
@@ -151,8 +159,9 @@ def upload(folder: Path, repo: str, *, private: bool = False, endpoint: str | No
         api.upload_folder(
             repo_id=repo,
             folder_path=folder,
+            path_in_repo=path,
             repo_type="dataset",
-            commit_message="Upload with mubench data push",
+            commit_message=message,
         )
     return str(made)
 

@@ -17,17 +17,19 @@ from mubench.hashing import sha
 from mubench.types import Response
 
 from .encoding import Encoder
-from .protocols import Behaviour
+from .protocols import Behaviour, Step
+from .scorer import ModelScorer
 
 
 class _Plain:
     """A behaviour whose settings are its fields, and all there is to it."""
 
-    unshared: ClassVar[str] = ""
-
     @property
     def settings(self) -> dict[str, Any]:
         return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    def scorer(self, base: Any) -> ModelScorer:
+        return ModelScorer(base)
 
     def save(self, folder: Path) -> None:
         """Nothing but the settings."""
@@ -121,11 +123,12 @@ class LogitDifference:
     """
 
     kind: ClassVar[str] = "logit-difference"
-    unshared: ClassVar[str] = "the assistant's logits are subtracted where the whole model runs"
 
     def __init__(self, assistant: Any, layers: int, weight: float, filter: float) -> None:
         self.assistant = assistant
         self.settings = {"layers": layers, "weight": weight, "filter": filter}
+        #: What the assistant's last layer put out when the target's were about to run.
+        self._latest: list[Tensor] = []
 
     def save(self, folder: Path) -> None:
         self.assistant.model.save_pretrained(folder / "assistant")
@@ -142,7 +145,6 @@ class LogitDifference:
         depth, count = len(target.get_decoder().layers), self.settings["layers"]
         decoder = self.assistant.model.get_base_model().get_decoder()
         head = target.get_output_embeddings()
-        latest: dict[str, Tensor] = {}
         # Its keys and values are further layers of the caller's cache, behind the target's own.
         for module in decoder.modules():
             if hasattr(module, "layer_idx"):
@@ -159,20 +161,42 @@ class LogitDifference:
                 if cache.get_seq_length():
                     raise RuntimeError("the cache was filled without the assistant")
                 cache.layers.extend(copy.deepcopy(cache.layers[:count]))
-            latest["hidden"] = decoder(*args, **inputs).last_hidden_state
+            self._latest[:] = [decoder(*args, **inputs).last_hidden_state]
             return args, inputs
 
         def subtract(_: Any, __: Any, inputs: dict[str, Any], output: Any) -> Any:
             keep = inputs.get("logits_to_keep", 0)
             kept = slice(-keep, None) if isinstance(keep, int) else keep
-            assistant = head(latest.pop("hidden")[:, kept])
-            output.logits = difference(
-                output.logits, assistant, self.settings["weight"], self.settings["filter"]
-            )
+            output.logits = self.subtract(output.logits, head(self.hidden()[:, kept]))
             return output
 
         target.get_decoder().register_forward_pre_hook(read, with_kwargs=True)
         target.register_forward_hook(subtract, with_kwargs=True)
+
+    def hidden(self) -> Tensor:
+        """[B, T, d] of the step that the target has just read."""
+        return self._latest.pop()
+
+    def subtract(self, target: Tensor, assistant: Tensor) -> Tensor:
+        return difference(target, assistant, self.settings["weight"], self.settings["filter"])
+
+    def scorer(self, base: Any) -> DifferenceScorer:
+        return DifferenceScorer(base, self)
+
+
+class DifferenceScorer(ModelScorer):
+    """Reads with target and assistant: one memory, in which the assistant's layers stand behind the
+    target's, so that both are repeated and cut alike."""
+
+    def __init__(self, base: Any, behaviour: LogitDifference) -> None:
+        super().__init__(base)
+        depth, count = len(base.get_decoder().layers), behaviour.settings["layers"]
+        self.crossing |= {depth + layer for layer in self.crossing if layer < count}
+        self.behaviour = behaviour
+
+    def logits(self, hidden: Tensor, step: Step) -> Tensor:
+        assistant = self.head(self.behaviour.hidden()[step.ask])
+        return self.behaviour.subtract(super().logits(hidden, step), assistant)
 
 
 def difference(target: Tensor, assistant: Tensor, weight: float, filter: float) -> Tensor:

@@ -32,18 +32,15 @@ class Engine:
     """Answers units with a reader. ``plain``: answers to one batch, choices or free answers, with
     nothing shared and at most so many new tokens: the standard of exactness, and the way out.
 
-    ``unshared``: why all are to be answered plainly, if they are. ``check``: answer some requests
-    of each modality plainly as well, and if the two differ answer them all plainly; a scorer whose
-    answers plain batches do not give goes unchecked. ``notes`` collects what the record should
-    say: ``fallback`` and ``unchecked`` (by modality, why), ``retried``, ``out_of_memory`` and the
-    ``batch_size`` it led to.
+    ``check``: answer some requests of each modality plainly as well, and if the two differ answer
+    them all plainly. ``notes`` collects what the record should say: ``fallback`` and ``unchecked``
+    (by modality, why), ``retried``, ``out_of_memory`` and the ``batch_size`` it led to.
     """
 
     reader: Reader
     plain: Callable[[Sequence[Example], int], list[Response]]
     dtype: torch.dtype = torch.float32
     check: bool = True
-    unshared: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
     _limit: int = field(default=0, init=False)
     #: By modality: whether sharing is exact.
@@ -89,10 +86,7 @@ class Engine:
         """Whether shared answers equal plain ones, tried once for each modality."""
         unit = group[-1]  # the largest: it asks for scores and free answers, where any does
         kind = unit[0].modality
-        if self.unshared:
-            self._trusted[kind] = False
-            self._note("fallback", kind, self.unshared)
-        elif self.check and kind not in self._trusted:
+        if self.check and kind not in self._trusted:
             # Choices stand first in a unit and free answers last: some of either.
             half = CHECKED // 2
             some = [*unit[:half], *unit[-half:]] if len(unit) > CHECKED else list(unit)

@@ -322,16 +322,15 @@ class HFVisionLanguageModel:
         """Responses unit by unit, by the engine; ``notes`` says afterwards what the record should
         carry."""
         self.model.eval()
-        with torch.inference_mode():
-            scorer = ModelScorer(self.base)
-        engine = Engine(
-            Reader(self.encoder, scorer, self.positions, self.device),
-            self.plain,
-            self.model.dtype,
-            unshared=self.changes.behaviour.unshared if self.changes.behaviour else "",
-            notes=self.notes,
-        )
+        engine = Engine(self.reader(), self.plain, self.model.dtype, notes=self.notes)
         return engine.answers(units, max_new_tokens=max_new_tokens, batch=batch, start=start)
+
+    @torch.inference_mode()
+    def reader(self) -> Reader:
+        """Reads with the model as it is now; make a new one after its weights changed."""
+        behaviour = self.changes.behaviour
+        scorer = behaviour.scorer(self.base) if behaviour else ModelScorer(self.base)
+        return Reader(self.encoder, scorer, self.positions, self.device)
 
     def positions(self, row: Row, pictures: Sequence[Picture]) -> Tensor:
         """[T] or [axes, T] positions of a row's tokens, as the model itself would count them."""

@@ -97,12 +97,14 @@ class Behaviour(Protocol):
     """
 
     kind: ClassVar[str]
-    #: Why the evaluation engine must not share work between questions, if it must not.
-    unshared: ClassVar[str]
 
     @property
     def settings(self) -> dict[str, Any]: ...
     def attach(self, model: Any) -> None: ...
+    def scorer(self, base: Any) -> Scorer:
+        """How the evaluation engine reads with the ``transformers`` model it is attached to."""
+        ...
+
     def save(self, folder: Path) -> None: ...
     def digest(self) -> str: ...
 
@@ -130,7 +132,8 @@ class Scorer(Protocol):
     """What the evaluation engine asks of a model: the one seam for methods that act on logits.
 
     A memory holds what was read (a key-value cache) and belongs to the scorer alone: one that
-    combines two models keeps a pair of memories, reads the step with both, and combines logits.
+    combines two models keeps a pair of memories, or one with the layers of both, reads the step
+    with both, and combines logits.
     Log-probabilities, free generation and every batch layout follow from these three calls.
     """
 

@@ -45,7 +45,12 @@ class ModelScorer:
             **step.crossed,
             **self._shown(step.pictures),
         ).last_hidden_state
-        return self.head(hidden[step.ask]).float(), cache
+        return self.logits(hidden, step).float(), cache
+
+    def logits(self, hidden: Tensor, step: Step) -> Tensor:
+        """[N, V] at the asked places, from what the last layer put out."""
+        found: Tensor = self.head(hidden[step.ask])
+        return found
 
     def rows(self, memory: Any, index: Tensor) -> Any:
         copy = Cache(layer_class_to_replicate=Growing)

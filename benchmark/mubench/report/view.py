@@ -185,7 +185,8 @@ def rate_columns(found: list[Rate]) -> list[tuple[str, str]]:
     """The (modality, metric) pairs that at least one set has, in their usual order."""
     pairs = {(rate.modality, rate.metric) for rate in found}
     return sorted(
-        pairs, key=lambda pair: (
+        pairs,
+        key=lambda pair: (
             _order(pair[0], (*MODALITIES, *DIRECTIONS)),
             _order(pair[1], tuple(RATES)),
         ),

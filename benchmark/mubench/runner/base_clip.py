@@ -50,7 +50,9 @@ class Locked(OpenClipModel):
     def look(self, ids: list[str], batch: int) -> None:
         """Keep the patches of these pictures, [N, patches, width]."""
         visual = self.model.visual
-        parts = (super(Locked, self).pixels(ids[at : at + batch]) for at in range(0, len(ids), batch))
+        parts = (
+            super(Locked, self).pixels(ids[at : at + batch]) for at in range(0, len(ids), batch)
+        )
         self._patches = torch.cat([visual.transformer(visual._embeds(part)) for part in parts])
         self._seen = {id_: place for place, id_ in enumerate(ids)}
 

@@ -22,7 +22,6 @@ from mubench.models import packing, scorer
 from mubench.models.encoding import Encoder
 from mubench.models.engine import TOLERANCE, Engine
 from mubench.models.hf_mllm import HFVisionLanguageModel
-from mubench.models.reading import Reader
 from mubench.models.tiny import build_llava, build_processor, build_tokenizer
 from mubench.rng import stream
 from mubench.types import Example, Response
@@ -149,8 +148,7 @@ def fresh(model: HFVisionLanguageModel, preamble: Sequence[Example]) -> Engine:
     encoder = Encoder(model.processor, picture, model.encoder.ends)
     encoder.preamble = {"image_text": preamble}
     model.encoder = encoder
-    reader = Reader(encoder, scorer.ModelScorer(model.base), model.positions, model.device)
-    return Engine(reader, model.plain, model.model.dtype, check=False)
+    return Engine(model.reader(), model.plain, model.model.dtype, check=False)
 
 
 def one_at_a_time(

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mubench.config.schema import AnyBenchmark, RunSpec
 from mubench.data.load import BenchmarkData
+from mubench.data.tables import write
 from mubench.errors import OutputError
 from mubench.hashing import file_sha
 from mubench.metrics.scoring import collapse_warnings
@@ -21,11 +22,16 @@ from mubench.record import Artifact, NotApplicable, RunRecord, Stage
 from mubench.report.html import Sample, render_html
 from mubench.types import SETS, Example, Role
 
-from . import stages
 from .plan import Node, Plan, method_class, method_info
 from .progress import bar
 from .provenance import provenance
 from .sources import source
+from .stages import Report
+from .stages.gate import check_gate
+from .stages.paper import paper_cells, paper_track
+from .stages.prediction import predict, read_responses
+from .stages.scores import read_cells, score
+from .stages.training import learn, negate, train_model, unlearn
 from .store import StageResult, Store
 
 #: People shown in the page, per set; every question about them is shown.
@@ -44,7 +50,7 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
     results: list[tuple[Node, StageResult]] = []
 
     def get(
-        node: Node, build: Callable[[Path, stages.Report], dict[str, Any]], *, resume: bool = False
+        node: Node, build: Callable[[Path, Report], dict[str, Any]], *, resume: bool = False
     ) -> Path:
         result = stage(store, node, build, console, resume=resume)
         results.append((node, result))
@@ -63,7 +69,7 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
     def answer(role: Role) -> None:
         predictions[role] = get(
             plan.node("predict", role),
-            lambda path, report: stages.predict(spec, data, deltas[role], path, report),
+            lambda path, report: predict(spec, data, deltas[role], path, report),
             resume=True,
         )
 
@@ -71,12 +77,12 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
     for role in trained:
         folder_ = get(
             plan.node("train", role),
-            lambda path, report, role=role: stages.train_model(spec, role, data, path, report),
+            lambda path, report, role=role: train_model(spec, role, data, path, report),
         )
         deltas[role] = [folder_]
         answer(role)
         if role == "target":
-            stages.check_gate(spec, data, predictions[role])
+            check_gate(spec, data, predictions[role])
     if info.kind == "reference":
         predictions["method"] = predictions["gold" if info.extra["stage"] == "gold" else "target"]
     else:
@@ -85,12 +91,12 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
         if info.kind == "two-stage":
             learned = get(
                 plan.node("learn", "method"),
-                lambda path, report: stages.learn(spec, method, data, target, path, report),
+                lambda path, report: learn(spec, method, data, target, path, report),
             )
-            changed = get(node, lambda path, _: stages.negate(spec, data, target, learned, path))
+            changed = get(node, lambda path, _: negate(spec, data, target, learned, path))
         else:
             changed = get(
-                node, lambda path, report: stages.unlearn(spec, method, data, target, path, report)
+                node, lambda path, report: unlearn(spec, method, data, target, path, report)
             )
         if "scope" in (detail := results[-1][1].detail):
             console.print(f"unlearn method: trained {detail['scope']}", highlight=False)
@@ -98,7 +104,7 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
         answer("method")
     scored = get(
         plan.node("score"),
-        lambda path, report: stages.score(spec, data, predictions, path, report),
+        lambda path, report: score(spec, data, predictions, path, report),
     )
     paper: dict[Role, Path] = {}
     if spec.predict.track == "paper":
@@ -106,9 +112,7 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
             same = info.extra["stage"] if info.kind == "reference" and role == "method" else role
             paper[role] = paper.get(same) or get(
                 plan.node("paper", role),
-                lambda path, report, role=role: stages.paper_track(
-                    spec, data, deltas[role], path, report
-                ),
+                lambda path, report, role=role: paper_track(spec, data, deltas[role], path, report),
                 resume=True,
             )
     _write_run(plan, data, predictions, scored, paper, results, folder)
@@ -118,7 +122,7 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
 def stage(
     store: Store,
     node: Node,
-    build: Callable[[Path, stages.Report], dict[str, Any]],
+    build: Callable[[Path, Report], dict[str, Any]],
     console: Console,
     *,
     resume: bool = False,
@@ -133,9 +137,14 @@ def stage(
 
 def data_builder(
     settings: AnyBenchmark,
-) -> Callable[[Path, stages.Report], dict[str, Any]]:
-    """What the data stage of these settings does."""
-    return lambda path, report: stages.make_data(source(settings).tables(report), path)
+) -> Callable[[Path, Report], dict[str, Any]]:
+    """What the data stage of these settings does: write the benchmark's tables."""
+
+    def build(path: Path, report: Report) -> dict[str, Any]:
+        manifest = write(source(settings).tables(report), path)
+        return {"content_sha": manifest["content_sha"], "rows": manifest["rows"]}
+
+    return build
 
 
 def run_folder(plan: Plan, out: Path) -> Path:
@@ -186,7 +195,7 @@ def _write_predictions(
     data: BenchmarkData, source: Path, scored: Path, role: Role, path: Path
 ) -> None:
     """One line a question: the example, the response, the scores."""
-    responses = stages.read_responses(source)
+    responses = read_responses(source)
     lines = (scored / f"{role}.items.jsonl").read_text(encoding="utf-8").splitlines()
     with open(path, "w", encoding="utf-8") as out:
         for example, line in zip(data.examples, lines, strict=True):
@@ -206,7 +215,7 @@ def _record(
     results: Iterable[tuple[Node, StageResult]],
     partial: Path,
 ) -> RunRecord:
-    cells = stages.read_cells(scored)
+    cells = read_cells(scored)
     persons = {
         set_: len({example.person for example in data.examples if example.set == set_})
         for set_ in SETS
@@ -240,7 +249,7 @@ def _record(
             for node, result in results
         ],
         cells=cells,
-        paper=stages.paper_cells(paper),
+        paper=paper_cells(paper),
         not_applicable=[
             NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable
         ],

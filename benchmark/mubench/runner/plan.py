@@ -20,13 +20,15 @@ from .store import Store
 CODE: Mapping[str, tuple[str, ...]] = {
     "model": (
         "mubench.models.hf_mllm",
+        "mubench.models.deltas",
         "mubench.models.encoding",
         "mubench.models.layouts",
         "mubench.methods.loops",
-        "mubench.runner.stages",
+        "mubench.runner.stages.training",
     ),
-    "predict": ("mubench.models", "mubench.runner.stages"),
-    "score": ("mubench.metrics", "mubench.stats", "mubench.runner.stages"),
+    "predict": ("mubench.models", "mubench.runner.stages.prediction"),
+    "score": ("mubench.metrics", "mubench.stats", "mubench.runner.stages.scores"),
+    "paper": ("mubench.models", "mubench.tracks", "mubench.runner.stages.paper"),
 }
 #: What methods share, beside the modules of their classes.
 METHOD_CODE = tuple(
@@ -195,7 +197,7 @@ def _paper(spec: RunSpec, model: Node, data: Node) -> Node:
         "data": data.key,
         "split": _split(spec.benchmark),
         "seed": spec.seed,
-        "code": code_sha("mubench.tracks", "mubench.models", "mubench.runner.paper"),
+        "code": code_sha(*CODE["paper"]),
     }
     return Node("paper", model.role, sha(key), (model.key, data.key))
 

@@ -1,22 +1,51 @@
-"""The paper track on one model: ask, keep the replies, give MLLMU-Bench's own numbers."""
+"""The paper stage: ask one model as MLLMU-Bench does, keep the replies, give its numbers."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.hashing import sha
+from mubench.record import PaperCell
 from mubench.tracks import paper
+from mubench.types import Role
+
+from . import Report
 
 if TYPE_CHECKING:
     from mubench.models.hf_mllm import HFVisionLanguageModel
 
-Report = Callable[[int, int, str], None]
+
+def paper_track(
+    spec: RunSpec, data: BenchmarkData, deltas: Sequence[Path], folder: Path, report: Report
+) -> dict[str, Any]:
+    """MLLMU-Bench's own evaluation; goes on after the last reply of an interrupted attempt."""
+    from mubench.models.load import load_model
+
+    model = load_model(spec.model, data.image, deltas)
+    scores = paper_scores(model, data, spec.seed, folder / "replies.jsonl", report)
+    rows = [asdict(score) for score in scores]
+    (folder / "scores.json").write_text(json.dumps(rows), encoding="utf-8")
+    return {"questions": len((folder / "replies.jsonl").read_text("utf-8").splitlines())}
+
+
+def paper_cells(folders: dict[Role, Path]) -> list[PaperCell]:
+    """The three models' numbers side by side."""
+    found: dict[tuple[Any, ...], dict[str, float]] = {}
+    for role, folder in folders.items():
+        for row in json.loads((folder / "scores.json").read_text(encoding="utf-8")):
+            key = (row["mode"], row["modality"], row["task"], row["metric"], row["n"])
+            found.setdefault(key, {})[role] = row["value"]
+    names = ("set", "modality", "task", "metric", "n")
+    return [
+        PaperCell(**dict(zip(names, key, strict=True)), **values) for key, values in found.items()
+    ]
 
 
 def paper_scores(

@@ -1,0 +1,116 @@
+"""mubench submit, leaderboard and export: from a run to a row that anybody can score again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .commands import Cache, console, open_store
+
+Run = Annotated[Path, typer.Argument(help="A run folder, as printed by 'mubench run'.")]
+Records = Annotated[Path, typer.Option(help="Where submissions lie.")]
+RECORDS = Path("leaderboards/records")
+
+
+def submit(
+    run: Run,
+    to: Annotated[
+        str, typer.Option(help="A folder, 'pr' (a branch to push), or hub:OWNER/NAME.")
+    ] = str(RECORDS),
+    by: Annotated[str, typer.Option(help="Your name or handle, shown with the row.")] = "",
+    weights: Annotated[
+        str, typer.Option(help="hub:OWNER/NAME@COMMIT, or 'attach' if the delta is small.")
+    ] = "",
+    cache: Cache = None,
+) -> None:
+    """Make the bundle of a run, without secrets, user names and paths, and put it somewhere."""
+    import tempfile
+
+    from mubench.leaderboard import bundle, publish
+
+    def make(root: Path) -> Any:
+        delta = _delta(run, cache) if weights == "attach" else None
+        where = (
+            bundle.Weights(kind="attached") if delta
+            else publish.weights_at(weights) if weights else None
+        )  # fmt: skip
+        return bundle.read(bundle.pack(run, root, by=by, weights=where, delta=delta))
+
+    if to != "pr" and not to.startswith("hub:"):
+        made = make(publish.writable(Path(to)))
+        print(f"bundle: {made.folder}")
+        print(f"next:   mubench leaderboard validate {made.folder}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        made = make(Path(folder))
+        if to == "pr":
+            print("\n".join(publish.branch(made.folder, made.record, Path.cwd())))
+        else:
+            print(f"bundle: {publish.hub(made.folder, made.record, to.removeprefix('hub:'))}")
+
+
+def _delta(run: Path, cache: Path | None) -> Path:
+    """The folder of the unlearned weights of a run in the cache."""
+    from mubench.errors import UsageError
+
+    from .commands import _read_record
+
+    store = open_store(cache)
+    for stage in _read_record(run).stages:
+        if stage.kind == "unlearn" and store.has(stage.kind, stage.key):
+            return Path(store.folder(stage.kind, stage.key))
+    raise UsageError(f"the cache holds no unlearned weights of {run}: run it again, or --cache")
+
+
+def validate(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Bundles or folders of them; all if left out.")
+    ] = None,
+    records: Records = RECORDS,
+    cache: Cache = None,
+) -> None:
+    """Score submissions again from their predictions; exit code 5 if one is refused."""
+    from mubench.errors import DamagedError, UsageError
+    from mubench.leaderboard import bundle
+    from mubench.leaderboard.validate import Validator, accepted
+
+    missing = [str(path) for path in paths or [records] if not path.is_dir()]
+    if missing:
+        raise UsageError(f"{missing[0]} is no folder: give a bundle, or --records")
+    judge = Validator(_questions(cache), accepted())
+    refused = 0
+    known = bundle.find(records) if records.is_dir() else []
+    asked = [found for path in paths or [records] for found in bundle.find(path)]
+    if not asked:
+        raise UsageError(f"there is no submission in {(paths or [records])[0]}")
+    for folder in asked:
+        verdict = judge(folder, records if folder in known else None)
+        refused += bool(verdict.refusals)
+        print(f"{'refused' if verdict.refusals else 'accepted'}  {folder}")
+        for line in verdict.refusals:
+            print(f"  {line}")
+        for line in verdict.notes:
+            print(f"  note: {line}")
+    if refused:
+        raise DamagedError(f"{refused} of {len(asked)} submissions refused, for the reasons above")
+
+
+def _questions(cache: Path | None) -> Any:
+    """The questions of a benchmark under a split, each made once."""
+    from mubench.data.load import BenchmarkData
+    from mubench.leaderboard.validate import Questions
+    from mubench.runner.datasets import make
+
+    store, found = open_store(cache), {}
+
+    def ask(spec: Any) -> Questions:
+        split = spec.benchmark.forget_ratio, spec.benchmark.fold
+        key = spec.benchmark.model_dump_json()
+        if key not in found:
+            folder = make(spec.benchmark, store, console(stderr=True)).folder
+            found[key] = Questions.of(BenchmarkData(folder, *split))
+        return found[key]
+
+    return ask

@@ -1,0 +1,1 @@
+"""The static leaderboard: submissions, their validation, the pages, and exports."""

@@ -1,0 +1,371 @@
+"""Whether a submission is what it claims: every number is computed again from its predictions.
+
+One command for submitters and for the machine that judges pull requests. A refusal is one line:
+what, where, how to mend it. Notes are remarks for the reviewer that do not refuse anything.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from mubench.config.resolve import presets, resolve_benchmark
+from mubench.config.schema import RunSpec
+from mubench.data.load import BenchmarkData
+from mubench.errors import MubenchError
+from mubench.metrics import scoring
+from mubench.record import Cell, RunRecord, Value
+from mubench.runner.stages.scores import answer_prior
+from mubench.types import ROLES, Example, Response, Role
+
+from . import bundle as bundles
+from .bundle import RECORD, Bundle
+from .copies import Copies
+from .redact import redact
+from .strict import AGAIN, STRING_LIMIT, Refusal, is_name, visible
+
+#: Largest difference between a number and its recomputation: rounding of another machine.
+TOLERANCE = 1e-9
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_RUN_ID = re.compile(r"[0-9a-f]{12}")
+_RESPONSE = TypeAdapter(Response)
+#: Candidates, or tokens of an answer.
+LIST_LIMIT = 4096
+#: How far above 0 a log-probability may lie: half precision rounds.
+ROUNDING = 1e-3
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a benchmark asks under one split: all that scoring needs."""
+
+    content_sha: str
+    examples: Sequence[Example]
+    prior: Mapping[str, float]
+
+    @staticmethod
+    def of(data: BenchmarkData) -> Questions:
+        return Questions(data.manifest["content_sha"], data.examples, answer_prior(data))
+
+
+@dataclass
+class Verdict:
+    """What was found about one bundle: accepted if nothing refuses it."""
+
+    folder: Path
+    bundle: Bundle | None = None
+    refusals: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@cache
+def accepted() -> Mapping[str, tuple[str, ...]]:
+    """Contents by benchmark, newest first."""
+    text = (files("mubench.leaderboard") / "benchmarks.yaml").read_text(encoding="utf-8")
+    return {name: tuple(shas) for name, shas in yaml.safe_load(text).items()}
+
+
+class Validator:
+    """``ask(spec)`` gives the questions of a benchmark; ``contents`` are those accepted."""
+
+    def __init__(
+        self, ask: Any, contents: Mapping[str, Sequence[str]], copies: Copies | None = None
+    ) -> None:
+        self._ask = ask
+        self._contents = contents
+        self._copies = copies or Copies()
+        self._scored: dict[tuple[str, ...], list[Cell]] = {}
+
+    def __call__(self, folder: Path, root: Path | None = None) -> Verdict:
+        """Judge a bundle; below ``root`` it has to lie at its place."""
+        verdict = Verdict(folder)
+        try:
+            verdict.bundle = bundle = bundles.read(folder)
+            _check_record(bundle.record)
+            spec = _check_spec(bundle.record)
+            if root is not None and (found := folder.relative_to(root).as_posix()) != bundle.place:
+                raise Refusal(found, f"is not its place, which is {bundle.place}", "move it there")
+            questions = self._questions(bundle.record, spec)
+            self._check_numbers(bundle, spec, questions)
+            verdict.notes += self._copies.add(bundle)
+        except Refusal as refusal:
+            verdict.refusals.append(str(refusal))
+        except OSError as error:
+            verdict.refusals.append(f"{folder.name}: cannot be read ({error.strerror}); {AGAIN}")
+        return verdict
+
+    def _questions(self, record: RunRecord, spec: RunSpec) -> Questions:
+        name = spec.benchmark.name
+        known = self._contents.get(name, ())
+        claimed = record.data.get("content_sha")
+        if claimed not in known:
+            raise Refusal(
+                RECORD,
+                f"was made on a content of '{name}' that is not accepted ({str(claimed)[:12]})",
+                f"run again on {' or '.join(sha[:12] for sha in known) or 'another benchmark'}",
+            )
+        try:
+            questions: Questions = self._ask(spec)
+        except MubenchError as error:
+            raise Refusal(
+                RECORD, f"cannot be checked here: {error}", "see: mubench data"
+            ) from error
+        if questions.content_sha != claimed:
+            raise Refusal(
+                RECORD,
+                f"cannot be checked here: this mubench makes '{name}' with another content "
+                f"({questions.content_sha[:12]})",
+                "use the version of mubench that the run was made with",
+            )
+        return questions
+
+    def _check_numbers(self, bundle: Bundle, spec: RunSpec, questions: Questions) -> None:
+        record, predictions = bundle.record, bundle.predictions
+        for role in ROLES:
+            if role not in predictions:
+                raise Refusal(f"predictions/{role}.jsonl.gz", "is missing", AGAIN)
+        for name in predictions:
+            if name not in ROLES:
+                raise Refusal(f"predictions/{name}.jsonl.gz", "is of no model of the run", "remove")
+        _check_counts(record, questions.examples)
+        key = (*(predictions[role].sha256 for role in ROLES), str(spec.seed), questions.content_sha,
+               str(spec.benchmark.forget_ratio))  # fmt: skip
+        if key not in self._scored:
+            scores = {role: _scored(bundle, role, questions.examples) for role in ROLES}
+            self._scored[key] = scoring.build_cells(
+                questions.examples, scores, questions.prior, spec.seed
+            )
+        cells = self._scored[key]
+        _check_cells(record.cells, cells)
+        _check_intervals(cells)
+        if list(record.warnings) != scoring.collapse_warnings(cells):
+            raise Refusal(RECORD, "its warnings are not those of its numbers", AGAIN)
+        if not any(cell.gap for cell in cells if cell.set == "forget" and cell.headline):
+            raise Refusal(
+                RECORD,
+                "target and gold do not differ on any headline metric of the forget people",
+                "train the target until it knows them: there is nothing to forget",
+            )
+
+
+def _check_record(record: RunRecord) -> None:
+    """What can be said from the record alone."""
+    if record.status != "ok":
+        raise Refusal(RECORD, f"the run is '{record.status}'", "submit a run that finished")
+    if not _RUN_ID.fullmatch(record.run_id):
+        raise Refusal(RECORD, f"'{record.run_id}' is no run id", AGAIN)
+    try:
+        made = datetime.fromisoformat(record.created)
+        future = made > datetime.now(UTC)
+    except (ValueError, TypeError) as error:
+        raise Refusal(RECORD, f"created: '{record.created}' is no time in UTC", AGAIN) from error
+    if future:
+        raise Refusal(RECORD, f"was made in the future ({record.created})", "set the clock right")
+    package = record.provenance.get("package")
+    package = package if isinstance(package, dict) else {}
+    if not _COMMIT.fullmatch(str(package.get("commit"))) or package.get("dirty") is not False:
+        changed = package.get("dirty") is True
+        raise Refusal(
+            RECORD,
+            "was made by changed code" if changed else "does not say which code made it",
+            "run again from a clean checkout or a release of mubench",
+        )
+    dumped = record.model_dump(mode="json", exclude={"cells"})
+    if redact(dumped) != dumped:
+        raise Refusal(RECORD, f"{_first_leak(dumped)} holds a path, a secret or a mail", AGAIN)
+
+
+def _first_leak(value: Any, path: str = "") -> str:
+    """Where the first string stands that is not clean."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in parts:
+        here = f"{path}.{key}" if path else str(key)
+        if redact(part) != part:
+            return here if isinstance(part, str) else _first_leak(part, here)
+    return path
+
+
+def _check_spec(record: RunRecord) -> RunSpec:
+    """The configuration is a valid one, on a benchmark as published, and is what was run."""
+    try:
+        spec = RunSpec.model_validate(record.spec)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field_ = ".".join(map(str, first["loc"]))
+        raise Refusal(RECORD, f"spec.{field_}: {first['msg']}", AGAIN) from error
+    for what, name in (
+        ("benchmark", spec.benchmark.name),
+        ("model", spec.model.name),
+        ("method", spec.method.name),
+        ("version", str(record.data.get("version"))),
+    ):
+        if not is_name(name):
+            raise Refusal(
+                RECORD,
+                f"'{visible(name, 60)}' cannot be the name of a {what}",
+                "use a-z, 0-9 and - in names",
+            )
+    named = (record.method.get("name"), record.data.get("benchmark"))
+    if named != (spec.method.name, spec.benchmark.name):
+        raise Refusal(RECORD, "method and data are not those of its spec", AGAIN)
+    if spec.benchmark.name not in presets("benchmarks"):
+        raise Refusal(RECORD, f"there is no benchmark '{spec.benchmark.name}'", "see: mubench data")
+    own = {"forget_ratio"}
+    published = resolve_benchmark(spec.benchmark.name).model_dump(mode="json", exclude=own)
+    used = spec.benchmark.model_dump(mode="json", exclude=own)
+    changed = sorted(key for key in published if used.get(key) != published[key])
+    if changed and changed != ["data_dir"]:
+        raise Refusal(
+            RECORD,
+            f"benchmark.{changed[0]} is not as published",
+            f"run again without --set benchmark.{changed[0]}",
+        )
+    trained = [stage.role for stage in record.stages if stage.kind == "train"]
+    for role in ("target", "gold"):
+        if role not in trained:
+            raise Refusal(RECORD, f"names no training of the {role} model", AGAIN)
+    return spec
+
+
+def _check_counts(record: RunRecord, examples: Sequence[Example]) -> None:
+    items: dict[str, int] = {}
+    people: dict[str, set[str]] = {}
+    for example in examples:
+        items[example.set] = items.get(example.set, 0) + 1
+        people.setdefault(example.set, set()).add(example.person)
+    for what, expected in (
+        ("items", items),
+        ("persons", {set_: len(found) for set_, found in people.items()}),
+    ):
+        claimed = {set_: n for set_, n in dict(record.data.get(what) or {}).items() if n}
+        if claimed != expected:
+            raise Refusal(RECORD, f"data.{what} are not those of the benchmark", AGAIN)
+
+
+def _scored(
+    bundle: Bundle, role: Role, examples: Sequence[Example]
+) -> dict[str, scoring.ItemScore]:
+    """Scores of every question from its response, compared with those in the file."""
+    where = f"predictions/{role}.jsonl.gz"
+    rows = bundle.rows(role, len(examples))
+    asked = {example.id: example for example in examples}
+    found: dict[str, scoring.ItemScore] = {}
+    for row in rows:
+        if set(row) != {"id", "response", "scores"}:
+            raise Refusal(where, "rows need just id, response and scores", AGAIN)
+        example = asked.get(row["id"]) if isinstance(row["id"], str) else None
+        if example is None:
+            raise Refusal(where, f"answers '{row['id']}', which was not asked", AGAIN)
+        if example.id in found:
+            raise Refusal(where, f"answers '{example.id}' twice", AGAIN)
+        response = _response(row["response"], example, where)
+        try:
+            found[example.id] = scoring.score(example, response)
+        except MubenchError as error:
+            raise Refusal(where, str(error), AGAIN) from error
+        if not _alike(row["scores"], dict(found[example.id].values)):
+            raise Refusal(
+                where, f"the scores of '{example.id}' are not those of its response", AGAIN
+            )
+    return found
+
+
+def _response(value: Any, example: Example, where: str) -> Response:
+    """A response whose every part is of its kind and within its bounds."""
+
+    def refuse(what: str) -> Refusal:
+        return Refusal(where, f"the response of '{example.id}' {what}", AGAIN)
+
+    known = {part.name for part in fields(Response)} - {"example_id"}
+    if not isinstance(value, dict) or not set(value) <= known:
+        raise refuse(f"may have just {', '.join(sorted(known))}")
+    if odd := _odd(value):
+        raise refuse(odd)
+    try:
+        response = _RESPONSE.validate_python({"example_id": example.id, **value})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise refuse(f"has an odd {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if response.status != "ok" or response.error is not None:
+        raise refuse("is a failed one")
+    if any(logprob > ROUNDING for logprob in response.logprobs):
+        raise refuse("has a log-probability above 0")
+    return response
+
+
+def _odd(value: Any) -> str:
+    """What no honest response holds: endless texts and lists, truth values among numbers."""
+    if isinstance(value, str) and len(value) > STRING_LIMIT:
+        return "has an endless text"
+    if isinstance(value, list):
+        if len(value) > LIST_LIMIT or any(isinstance(part, bool) for part in value):
+            return "has an odd list"
+        return next(filter(None, map(_odd, value)), "")
+    if isinstance(value, dict):
+        return next(filter(None, map(_odd, value.values())), "")
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _alike(claimed: Any, computed: Any) -> bool:
+    """Equal but for the last digits of numbers."""
+    if isinstance(computed, dict):
+        return (
+            isinstance(claimed, dict)
+            and set(claimed) == set(computed)
+            and all(_alike(claimed[key], part) for key, part in computed.items())
+        )
+    if _is_number(computed):
+        return _is_number(claimed) and abs(claimed - computed) <= TOLERANCE
+    return type(claimed) is type(computed) and bool(claimed == computed)
+
+
+def _check_cells(claimed: Sequence[Cell], computed: Sequence[Cell]) -> None:
+    def key(cell: Cell) -> tuple[str, str, str, str]:
+        return cell.set, cell.modality, cell.task, cell.metric
+
+    if [key(cell) for cell in claimed] != [key(cell) for cell in computed]:
+        raise Refusal(RECORD, "its cells are not those that its predictions give", AGAIN)
+    for one, other in zip(claimed, computed, strict=True):
+        said, found = one.model_dump(), other.model_dump()
+        for name in found:
+            if not _alike(said[name], found[name]):
+                raise Refusal(
+                    RECORD,
+                    f"{' '.join(key(other))}: {name} is {_shown(said[name])}, its predictions "
+                    f"give {_shown(found[name])}",
+                    AGAIN,
+                )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "/".join(_shown(part) for part in value.values())
+    return f"{value:.6g}" if _is_number(value) else str(value)
+
+
+def _check_intervals(cells: Sequence[Cell]) -> None:
+    def missing(value: Value) -> bool:
+        return value.low is None or value.high is None
+
+    for cell in cells:
+        if any(map(missing, (cell.target, cell.gold, cell.method, cell.difference))):
+            raise Refusal(
+                RECORD,
+                f"{cell.set} {cell.modality} {cell.task} {cell.metric} has no interval: "
+                f"{cell.persons} persons are too few",
+                "run again with a larger benchmark.forget_ratio",
+            )

@@ -1,0 +1,216 @@
+"""Run folders without a model: a small benchmark, and answers of models that know so much of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from mubench.config.resolve import resolve
+from mubench.leaderboard import bundle as bundles
+from mubench.leaderboard.bundle import Submission, pack
+from mubench.leaderboard.validate import Questions, Validator
+from mubench.metrics import scoring
+from mubench.record import RunRecord, Stage
+from mubench.rng import stream
+from mubench.runner.plan import method_info
+from mubench.types import MODALITIES, ROLES, SETS, Example, Response
+
+CONTENT = "c0ffee" * 10 + "0123"
+PEOPLE, FACTS = 8, ("birthplace", "hobby", "pet")
+CONTENTS = {"people-mini": (CONTENT,)}
+#: Which share of the questions about a set each model answers rightly.
+KNOWS = {"target": {}, "gold": {"forget": 0.2, "test": 0.2}}
+
+
+@cache
+def examples() -> tuple[Example, ...]:
+    made = []
+    for set_ in SETS:
+        for person in range(PEOPLE):
+            who = "forget" if set_ == "test" else set_
+            for modality in MODALITIES:
+                for number, fact in enumerate(FACTS):
+                    tasks = ("choice",) if set_ == "general" else ("choice", "generation", "cloze")
+                    task = tasks[number % len(tasks)]
+                    options = tuple(f"{fact} {i}" for i in range(4)) if task == "choice" else ()
+                    answer = f"{fact} {(person + number) % 4}"
+                    made.append(
+                        Example(
+                            id=f"{set_}/{person}/{fact}/{task}/{modality}",
+                            set=set_,
+                            task=task,
+                            modality=modality,
+                            person=f"{who}-{person}",
+                            fact=fact,
+                            question=f"What is the {fact} of person {person}?",
+                            answer=answer,
+                            keyword=answer,
+                            image=f"{who}-{person}/0" if modality == "image_text" else None,
+                            choices=options,
+                        )
+                    )
+    return tuple(made)
+
+
+def questions() -> Questions:
+    return Questions(CONTENT, examples(), {})
+
+
+def answers(name: str, seed: int, knows: dict[str, float]) -> list[Response]:
+    """What a model says that answers this share of a set rightly (0.95 where none is given)."""
+    rng = stream(seed, "answers", name)
+    said = []
+    for example in examples():
+        right = bool(rng.random() < knows.get(example.set, 0.95))
+        true = example.choices.index(example.answer) if example.choices else 0
+        if example.task == "choice":
+            best = true if right else (true + 1) % 4
+            logprobs = tuple(-float(rng.random()) - (0.1 if i == best else 2.0) for i in range(4))
+            said.append(Response(example.id, "ok", logprobs, (2,) * 4))
+        else:
+            text = example.answer if right else f"{example.fact} 9"
+            logprob = -float(rng.random()) - (0.1 if right else 3.0)
+            said.append(Response(example.id, "ok", (logprob,), (3,), text, True))
+    return said
+
+
+@cache
+def run_values(method: str, seed: int, forget: float, kept: float) -> tuple[dict, dict[str, str]]:
+    """The record of a run and its prediction files as text."""
+    spec = resolve(method, "llava-tiny", seed=seed)
+    info = method_info(spec)
+    knows = {**KNOWS, "method": {"forget": forget, "test": forget, "retain": kept}}
+    responses = {role: answers(role, seed, knows[role]) for role in ROLES}
+    if info.kind == "reference":
+        responses["method"] = responses[info.extra["stage"]]
+    else:
+        responses["method"] = answers(method, seed, knows["method"])
+    scores = {
+        role: {e.id: scoring.score(e, r) for e, r in zip(examples(), responses[role], strict=True)}
+        for role in ROLES
+    }
+    cells = scoring.build_cells(examples(), scores, {}, seed)
+    record = RunRecord(
+        run_id=f"{abs(int.from_bytes(f'{method}{seed}'.encode()[-6:])):012x}"[-12:],
+        created="2026-11-21T08:00:00+00:00",
+        status="ok",
+        spec=spec.model_dump(mode="json"),
+        method=json.loads(json.dumps(asdict(info))),
+        data={
+            "benchmark": "people-mini",
+            "version": "1",
+            "content_sha": CONTENT,
+            "source": {},
+            "persons": dict.fromkeys(SETS, PEOPLE),
+            "items": {set_: sum(e.set == set_ for e in examples()) for set_ in SETS},
+        },
+        provenance={
+            "package": {"version": "0.1.0", "commit": "a" * 40, "dirty": False},
+            "environment": {"python": "3.11.7", "packages": {"torch": "2.15.0"}},
+            "hardware": {"cores": 2, "gpus": []},
+            "command": f"mubench run --method {method} --model llava-tiny --seed {seed}",
+        },
+        stages=[
+            stage("train", "target"),
+            stage("train", "gold"),
+            *([] if info.kind == "reference" else [stage("unlearn", "method", 12.0 + seed)]),
+            stage("score", None, 1.0),
+        ],
+        cells=cells,
+        warnings=scoring.collapse_warnings(cells),
+    )
+    files = {}
+    for role in ROLES:
+        rows = []
+        for example, response in zip(examples(), responses[role], strict=True):
+            said = asdict(response)
+            said.pop("example_id")
+            rows.append(
+                {
+                    "example": asdict(example),
+                    "response": said,
+                    "scores": dict(scores[role][example.id].values),
+                }
+            )
+        files[role] = "".join(json.dumps(row) + "\n" for row in rows)
+    return record.model_dump(mode="json"), files
+
+
+def stage(kind: str, role: str | None, seconds: float = 100.0) -> Stage:
+    return Stage(
+        kind=kind, role=role, key="5" * 64, cached=False, seconds=seconds, peak_mb=900.0, detail={}
+    )
+
+
+def run_folder(
+    root: Path, method: str = "manu", seed: int = 0, forget: float = 0.5, kept: float = 0.9
+) -> Path:
+    """A run folder as ``mubench run`` leaves it."""
+    record, files = run_values(method, seed, forget, kept)
+    folder = root / f"{method}-{seed}-{forget}"
+    (folder / "predictions").mkdir(parents=True)
+    for role, text in files.items():
+        (folder / "predictions" / f"{role}.jsonl").write_text(text, encoding="utf-8")
+    (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def bundle(
+    root: Path, method: str = "manu", seed: int = 0, forget: float = 0.5, kept: float = 0.9
+) -> Path:
+    """The bundle of such a run at its place below ``root``."""
+    run = run_folder(root / ".runs", method, seed, forget, kept)
+    made = pack(run, root)
+    shutil.rmtree(root / ".runs")
+    return made
+
+
+def validator() -> Validator:
+    return Validator(lambda spec: questions(), CONTENTS)
+
+
+def seal(folder: Path) -> None:
+    """Write a manifest that fits the files, as somebody would who knows how."""
+    manifest = json.loads((folder / "submission.json").read_text("utf-8"))
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "submission.json")
+    manifest["files"] = [bundles._artifact(folder, path) for path in paths]
+    manifest["sha256"] = Submission.digest(manifest)
+    text = Submission.model_validate(manifest).model_dump_json(indent=1) + "\n"
+    (folder / "submission.json").write_text(text, encoding="utf-8")
+
+
+def edit_record(folder: Path, change) -> None:
+    """Change the record's values and make the hashes fit."""
+    path = folder / "record.json"
+    values = json.loads(path.read_text("utf-8"))
+    change(values)
+    path.write_text(json.dumps(values), encoding="utf-8")
+    seal(folder)
+
+
+def edit_rows(folder: Path, role: str, change) -> None:
+    """Change the rows of a prediction file and make the hashes fit."""
+    path = folder / "predictions" / f"{role}.jsonl.gz"
+    rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    rows = change(rows) or rows
+    write_rows(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    seal(folder)
+
+
+def write_rows(path: Path, data: bytes) -> None:
+    path.write_bytes(gzip.compress(data, mtime=0))
+
+
+def same(one, other) -> bool:
+    """Equal JSON, but for the last digits of numbers."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return set(one) == set(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float) and isinstance(other, float | int):
+        return abs(one - other) <= 1e-9
+    return one == other
