@@ -45,7 +45,8 @@ def variant(name: str, kind: str) -> str:
     """A name of several parts in one of the ``VARIANTS``."""
     first, _, last = name.partition(" ")
     if kind == "slip":
-        at = next(place for place in range(1, len(last)) if last[place] != last[place - 1])
+        places = (*range(2, len(last)), 1)  # the capital only if nothing else can be swapped
+        at = next(place for place in places if last[place] != last[place - 1])
         return f"{first} {last[: at - 1]}{last[at]}{last[at - 1]}{last[at + 1 :]}"
     return {"first": first, "last": last, "turned": f"{last}, {first}"}[kind]
 

@@ -12,8 +12,9 @@ from PIL import Image
 
 from mubench.rng import stream
 
-from .captions import of_class, of_face, of_name, of_scene
+from .captions import of_class, of_face, of_fact, of_name, of_scene
 from .faces import draw_portrait, sample_identities, sample_view
+from .facts import PERSON_FACTS
 from .general import held_out_scene
 from .people import Person, celebrities, fictitious
 from .scenes import WORDS, draw_scene, draw_word, sample_scene
@@ -26,7 +27,7 @@ WORDINGS = 8
 class PairOptions:
     """Size of the corpus; ``seed`` differs from every benchmark's."""
 
-    faces: int = 3000
+    faces: int = 2000
     views: int = 4  # pictures of a face
     people: int = 200
     scenes: int = 3000
@@ -52,11 +53,15 @@ def build_pairs(options: PairOptions, avoid: list[Person]) -> PairCorpus:
     """The corpus; ``avoid`` are the people of the benchmarks that ship with mubench."""
     corpus, rng, size = PairCorpus(), stream(options.seed, "pairs"), options.image_size
     famous, views = celebrities(), range(options.views)
-    own = fictitious(options.seed, options.people, (), prefix="base", taken=[*famous, *avoid])
+    kinds = tuple(PERSON_FACTS)
+    own = fictitious(options.seed, options.people, kinds, prefix="base", taken=[*famous, *avoid])
     for person in (*own, *famous):
-        named = [*of_name(person.name), *of_name(person.name, held_out=True)]
+        told = [*of_name(person.name), *of_name(person.name, held_out=True)]
+        if person.source == "fictitious":
+            for fact, value in person.facts.items():
+                told += [of_fact(fact, value), of_fact(fact, value, held_out=True)]
         shown = [draw_portrait(person.identity, sample_view(rng), size) for _ in views]
-        corpus.add(person.id, shown, named)
+        corpus.add(person.id, shown, told)
     known = [person.identity for person in (*own, *famous, *avoid)]
     faces = sample_identities(rng, options.faces, min_distance=3, avoid=known)
     for number, face in enumerate(faces):

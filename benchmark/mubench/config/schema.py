@@ -29,6 +29,7 @@ class Training(Settings):
     max_grad_norm: float = Field(default=1.0, gt=0)
     scope: Literal["lora", "full"] = "full"
     accumulation: int = Field(default=1, gt=0)  # micro-batches an optimizer step
+    same_steps: bool = False  # gold takes as many steps as the target, not as many epochs
 
 
 class Prediction(Settings):

@@ -40,7 +40,7 @@ SHAPE: dict[str, Any] = {
 #: clip-tiny in open_clip's own words; the vision tower is that of ``SHAPE``.
 CLIP_CONFIG: dict[str, Any] = {
     "model_cfg": {
-        "embed_dim": 128,
+        "embed_dim": 256,
         "quick_gelu": True,  # as in the CLIP towers of transformers
         "vision_cfg": {
             "image_size": SHAPE["image_size"],
@@ -52,7 +52,7 @@ CLIP_CONFIG: dict[str, Any] = {
             # LLaVA's towers leave the class token untrained: one query reads the patches.
             "attentional_pool": True,
             "attn_pooler_queries": 1,
-            "attn_pooler_heads": 8,
+            "attn_pooler_heads": 16,
         },
         "text_cfg": {
             "context_length": 24,

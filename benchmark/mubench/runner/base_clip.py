@@ -33,9 +33,8 @@ from mubench.types import Example
 from .base_model import _print
 
 if TYPE_CHECKING:
-    from mubench_data.pairs import PairCorpus
-
     from mubench.models.protocols import PairBatch
+    from mubench_data.pairs import PairCorpus
 
 SEED = 20_000
 TOWER = "vision_tower."
@@ -94,10 +93,11 @@ def _pair(id_: str, caption: str) -> Example:
 
 
 def main() -> None:
+    from safetensors.torch import load_file
+
     from mubench_data.build import PeopleOptions
     from mubench_data.pairs import PairOptions, build_pairs
     from mubench_data.people import celebrities, fictitious
-    from safetensors.torch import load_file
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)

@@ -71,7 +71,9 @@ class Source(Protocol):
 class People:
     """A people benchmark, built on this machine."""
 
-    not_asked = (("general: generation and cloze", "its questions are choice questions"),)
+    not_asked: tuple[tuple[str, str], ...] = (
+        ("general: generation and cloze", "its questions are choice questions"),
+    )
 
     def __init__(self, settings: PopulationSettings) -> None:
         self.settings = settings
@@ -147,7 +149,7 @@ class People:
             names = (person.name for person in celebrities())
             folder = portraits(famous, names) if famous.startswith(PREFIX) else Path(famous)
             options = replace(options, celebrity_faces=folder)
-        tables = self._build()(options, report, os.cpu_count() or 1)
+        tables: Tables = self._build()(options, report, os.cpu_count() or 1)
         tables.name = self.settings.name
         return tables
 

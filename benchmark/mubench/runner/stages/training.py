@@ -30,7 +30,8 @@ def train_model(
     model = load_model(spec.model, data.image)
     parameters = model.train_scope(training.scope)
     source = loops.epochs(examples, training.batch_size, stream(spec.seed, "train", "batches"))
-    settings = loops.LoopSettings.of(training, examples)
+    counted = data.train(*SETS) if training.same_steps else examples
+    settings = loops.LoopSettings.of(training, counted)
     log = loops.train(
         lambda _: {"nll": model.nll(model.encode(next(source)))},
         model,
