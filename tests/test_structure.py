@@ -11,7 +11,10 @@ import pytest
 import mubench
 from mubench.config.resolve import preset, presets, resolve
 from mubench.config.schema import BENCHMARKS, Settings
+from mubench.config.search import draw, space
 from mubench.registry import METHODS
+from mubench.report.method_page import pages
+from mubench.rng import stream
 from mubench.runner.sources import source
 from mubench.types import MethodInfo
 
@@ -75,3 +78,19 @@ def test_readme_s_commands_name_things_that_exist() -> None:
     assert set(re.findall(r"--model ([a-z][\w.-]*)", text)) <= set(presets("models"))
     assert set(re.findall(r"--benchmark ([a-z][\w.-]*)", text)) <= set(presets("benchmarks"))
     assert "manu" in re.findall(r"--method ([a-z][\w-]*)", text)
+
+
+def test_method_pages_are_current() -> None:
+    """``make method-pages`` makes them."""
+    folder = ROOT / "docs" / "methods"
+    found = {path.name: path.read_text("utf-8") for path in folder.glob("*.md")}
+    assert found == pages()
+
+
+@pytest.mark.parametrize("name", METHODS.builtin)
+def test_what_is_tuned_can_be_drawn_and_is_valid(name: str) -> None:
+    config = METHODS.get(name).load().Config
+    for key, how in space(config).items():
+        for number in range(20):
+            value = draw(*how, getattr(config(), key), stream(number, "test"))
+            config(**{key: value})

@@ -129,6 +129,50 @@ METHODS = Registry(
             "mubench.methods.mip_editor:MIPEditor",
             "clear and re-train paths of influential units",
         ),
+        "cliperase": (
+            "mubench.methods.dual.cliperase:CLIPErase",
+            "dual encoders: forget pairs apart, the rest held",
+        ),
+        "cliperase-floor": (
+            "mubench.methods.dual.cliperase_floor:CLIPEraseFloor",
+            "dual encoders: CLIPErase that stops where pairs do not match",
+        ),
+        "ft": ("mubench.methods.dual.ft:FineTuning", "dual encoders: train on retain alone"),
+        "shuffled": (
+            "mubench.methods.dual.shuffled:Shuffled",
+            "dual encoders: forget images learn each other's names",
+        ),
+        "sim-min": (
+            "mubench.methods.dual.sim_min:SimilarityMinimisation",
+            "dual encoders: minimise the cosine of forget pairs",
+        ),
+        "multidelete": (
+            "mubench.methods.dual.multidelete:MultiDelete",
+            "dual encoders: forget pairs like pairs that never matched",
+        ),
+        "delete": (
+            "mubench.methods.dual.delete:DELETE",
+            "dual encoders: as if the true name did not exist",
+        ),
+        "slug": ("mubench.methods.dual.slug:SLUG", "dual encoders: one step on one tensor"),
+        "negmerge": (
+            "mubench.methods.dual.negmerge:NegMerge",
+            "dual encoders: subtract what several task vectors agree on",
+        ),
+        "null-space": (
+            "mubench.methods.dual.null_space:NullSpace",
+            "dual encoders: project forget names out, closed form",
+        ),
+        "ridge-projection": (
+            "mubench.methods.dual.ridge_projection:RidgeProjection",
+            "dual encoders: project forget names out, hold the others, closed form",
+        ),
+        "ssd": ("mubench.methods.dual.ssd:SSD", "dual encoders: shrink weights that forget needs"),
+        "munba": ("mubench.methods.dual.munba:MUNBa", "dual encoders: bargain over every step"),
+        "lipschitz": (
+            "mubench.methods.dual.lipschitz:Lipschitz",
+            "dual encoders: flat features round made-up pictures",
+        ),
         "uld": ("mubench.methods.uld:ULD", "subtract an assistant's logits at inference"),
         "guard": ("mubench.methods.guard:Guard", "a system prompt that asks for silence"),
         "icul": ("mubench.methods.icul:ICUL", "in-context demonstrations with wrong answers"),

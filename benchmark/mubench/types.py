@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Modality = Literal["image_text", "text"]
 Direction = Literal["image_to_text", "text_to_image", "image_to_image", "text_to_text"]
@@ -94,18 +94,40 @@ class Example:
     paraphrase: str = ""  # the answer in other words, where it is a sentence
     gallery: str = ""  # name of the candidates that many questions share, see ``Candidate``
 
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The texts whose log-probability is asked for: the options of a choice question; else
+        the true answer, its paraphrase if there is one, and the wrong answers in the same form."""
+        if self.choices:
+            return self.choices
+        return (self.answer, *((self.paraphrase,) if self.paraphrase else ()), *self.perturbed)
+
+
+class Token(NamedTuple):
+    """How a model saw one token of the true answer after those before it.
+
+    ``logprob`` is its natural-log probability; ``rank`` the number of likelier tokens (0: the
+    greedy choice); ``mean`` and ``std`` are those of the log-probability of a token drawn from the
+    model itself, as Min-K%++ compares with (arXiv:2404.02936, eq. 3).
+    """
+
+    logprob: float
+    rank: int
+    mean: float
+    std: float
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
     """What a model did with one example.
 
-    ``logprobs[i]`` is the summed natural-log probability of candidate ``i`` over its
-    ``lengths[i]`` tokens, end token included. Candidates are the options of a choice question,
-    and the true answer alone otherwise. ``text`` is the greedy continuation, where one was asked
-    for; ``finished`` tells whether it ended by itself.
+    ``logprobs[i]`` is the summed natural-log probability of ``Example.candidates[i]`` over its
+    ``lengths[i]`` tokens, end token included. ``tokens`` are those of the true answer, and
+    ``text`` is the greedy continuation, of questions without options; ``finished`` tells whether
+    it ended by itself.
 
-    With a gallery: ``ranks`` (from 1) of the right ones among all ``candidates``, ties counted
-    against them; ``cosine``, the mean over them; ``text`` is the label of the first.
+    With a gallery: ``ranks`` (from 1) of the right candidates, ties counted against them, among
+    ``among``; ``cosine``, the mean over the right ones; ``text`` is the label of the first.
     """
 
     example_id: str
@@ -115,8 +137,9 @@ class Response:
     text: str | None = None
     finished: bool | None = None
     error: str | None = None
+    tokens: tuple[Token, ...] = ()
     ranks: tuple[int, ...] = ()
-    candidates: int = 0
+    among: int = 0
     cosine: float | None = None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mubench import __version__
+from mubench.config.resolve import presets
 from mubench.errors import EXIT_CODES
 from mubench.metrics.catalogue import METRICS
 from mubench.registry import METHODS
@@ -104,8 +105,10 @@ def test_list_metrics_has_every_metric() -> None:
 def test_show_names_defaults_and_a_preset_s_own() -> None:
     text = mubench("show", "manu").stdout
     assert "arXiv:2502.15910" in text
-    assert f"alpha = {METHODS.get('manu').load().Config().alpha}" in text
-    assert "defaults (--set method.KEY=VALUE):" in text
+    default = METHODS.get("manu").load().Config().alpha
+    own = presets("models")["llava-tiny"]["methods"]["manu"]["alpha"]
+    assert f"| `alpha` | {default} | llava-tiny: {own} |" in text
+    assert "`--set method.KEY=VALUE`" in text
 
 
 def test_plan_tells_cached_from_to_do(quick: Quick, tmp_path: Path) -> None:

@@ -26,7 +26,11 @@ from mubench.registry import METHODS
 from tiny_models import FAMILIES, REFUSALS, choice, examples, of_modality
 
 CLASSES = {name: entry.load() for name, entry in METHODS.entries().items()}
-CHANGING = [name for name, method in CLASSES.items() if method.info.kind != "reference"]
+CHANGING = [
+    name
+    for name, method in CLASSES.items()
+    if method.info.kind != "reference" and "mllm" in method.info.models
+]
 FORGET = examples(("Anna Berg", "Bo Lindqvist"))
 RETAIN = examples(("Carla Nunez", "Dov Amsel"), set="retain")
 SEED = 11

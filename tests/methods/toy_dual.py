@@ -58,6 +58,8 @@ class ToyDual(Contrastive):
     def __init__(self, seed: int = 0) -> None:
         self.model = Towers(seed)
         self.frozen: ToyDual | None = None
+        self.loaded = [weight.detach().clone() for weight in self.model.parameters()]
+        self.shown: dict[str, torch.Tensor] = {}  # pictures that are not random
         self.numbers: dict[str, int] = {}
         self.encoded: list[list[Example]] = []
 
@@ -70,7 +72,7 @@ class ToyDual(Contrastive):
         self.encoded.append(list(examples))
         names = [self.numbers.setdefault(one.keyword, len(self.numbers)) for one in examples]
         return PairBatch(
-            torch.stack([vector(one.image) for one in examples]),
+            torch.stack([self.shown.get(one.image, vector(one.image)) for one in examples]),
             torch.stack([vector(one.answer) for one in examples]),
             torch.tensor(names),
         )
@@ -103,6 +105,10 @@ class ToyDual(Contrastive):
     def freeze_copy(self):
         self.frozen = ToyDual()
         self.frozen.model = copy.deepcopy(self.model).requires_grad_(False)
+
+    def scale_adapter(self, factor):
+        for weight, before in zip(self.model.parameters(), self.loaded, strict=True):
+            weight.data = before + factor * (weight.data - before)
 
     @contextmanager
     def reference(self):

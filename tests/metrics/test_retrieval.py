@@ -28,7 +28,7 @@ def test_auc_counts_pairs(order: list[bool]) -> None:
 
 
 def test_metrics_of_one_response() -> None:
-    found = matching(Response("q", "ok", ranks=(6, 9), candidates=402, cosine=-0.5))
+    found = matching(Response("q", "ok", ranks=(6, 9), among=402, cosine=-0.5))
     assert found == {
         "r1": 0.0,
         "r5": 0.0,
@@ -39,7 +39,7 @@ def test_metrics_of_one_response() -> None:
         "tpr": 0.0,  # 5 of 400 wrong ones are more than 1 %
         "association": 0.25,
     }
-    assert matching(Response("q", "ok", ranks=(4,), candidates=401, cosine=1.0))["tpr"] == 1.0
+    assert matching(Response("q", "ok", ranks=(4,), among=401, cosine=1.0))["tpr"] == 1.0
 
 
 def _example(task: str) -> Example:
@@ -48,7 +48,7 @@ def _example(task: str) -> Example:
 
 @pytest.mark.parametrize("task", MATCHINGS)
 def test_every_task_gives_its_catalogue(task: str) -> None:
-    response = Response("q", "ok", ranks=(1,), candidates=9, cosine=0.5)
+    response = Response("q", "ok", ranks=(1,), among=9, cosine=0.5)
     assert set(score(_example(task), response).values) == {info.name for info in METRICS[task]}
 
 
@@ -56,4 +56,4 @@ def test_every_task_gives_its_catalogue(task: str) -> None:
 def test_a_response_without_a_place_is_an_error(cosine: float | None) -> None:
     ranks = () if cosine is None else (1,)
     with pytest.raises(RunError, match="ranks"):
-        score(_example("retrieval"), Response("q", "ok", ranks=ranks, candidates=9, cosine=cosine))
+        score(_example("retrieval"), Response("q", "ok", ranks=ranks, among=9, cosine=cosine))

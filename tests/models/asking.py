@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from mubench.models.engine import Engine
 from mubench.models.packing import units
 from tiny_models import MODALITIES, PEOPLE, choice, of_modality
@@ -49,6 +51,11 @@ def assert_same(found, wanted):
         best = [max(range(len(o.logprobs)), key=o.logprobs.__getitem__) for o in (one, other)]
         assert best[0] == best[1]
         assert (one.text, one.finished) == (other.text, other.finished)
+        assert len(one.tokens) == len(other.tokens)
+        for token, twin in zip(one.tokens, other.tokens, strict=True):
+            assert abs(token.rank - twin.rank) <= 2  # rivals may be as likely to the last digit
+            own, others = token._replace(rank=0), twin._replace(rank=0)
+            assert tuple(own) == pytest.approx(tuple(others), abs=TOLERANCE)
 
 
 def flat(found):

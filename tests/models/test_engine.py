@@ -49,7 +49,9 @@ def test_hundreds_of_shared_answers_equal_plain_ones(model):
 def test_free_answers_are_the_same_token_for_token(model):
     asked = examples() + questions(16)
     for example in examples():
-        asked.append(replace(example, id=f"{example.id}/2", question=f"{example.question} Say it."))
+        told = {"paraphrase": f"Surely {example.answer}", "perturbed": ("Rome.", "A baker.")}
+        other = f"{example.question} Say it."
+        asked.append(replace(example, id=f"{example.id}/2", question=other, **told))
     found = model.respond(asked, max_new_tokens=12)
     assert not model.notes
     assert_same(found, plain(model, asked, 12))

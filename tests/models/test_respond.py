@@ -80,3 +80,30 @@ def test_without_options_the_true_answer_is_scored(model):
     found = model.respond([example], max_new_tokens=2)[0]
     assert found.logprobs == pytest.approx(model.logp(model.encode([example])).tolist(), rel=1e-5)
     assert len(found.lengths) == 1
+
+
+@torch.no_grad()
+def test_paraphrase_and_wrong_answers_are_scored_beside_the_true_one(model):
+    example = replace(examples()[0], paraphrase="The place is Oslo.", perturbed=("Rome", "Kyoto"))
+    found = model.respond([example], max_new_tokens=2)[0]
+    texts = [example.answer, example.paraphrase, *example.perturbed]
+    alone = [model.logp(model.encode([example], [text])).item() for text in texts]
+    assert found.logprobs == pytest.approx(alone, rel=1e-5)
+
+
+@torch.no_grad()
+def test_the_true_answer_is_traced_token_by_token(model):
+    example = replace(examples()[0], perturbed=("Rome",))
+    found = model.respond([example], max_new_tokens=2)[0]
+    encoded = model.encode([example])
+    wanted = encoded.labels[encoded.labels != -100]
+    logp = model.log_dist(encoded).double()
+    for token, own, row in zip(found.tokens, wanted.tolist(), logp, strict=True):
+        assert token.logprob == pytest.approx(row[own].item(), rel=1e-4)
+        assert token.rank == sorted(row.tolist(), reverse=True).index(row[own].item())
+        mean = sum(p * v for p, v in zip(row.exp().tolist(), row.tolist(), strict=True))
+        assert token.mean == pytest.approx(mean, rel=1e-4)
+        square = sum(p * v * v for p, v in zip(row.exp().tolist(), row.tolist(), strict=True))
+        assert token.std == pytest.approx((square - mean**2) ** 0.5, rel=1e-2)
+    assert sum(token.logprob for token in found.tokens) == pytest.approx(found.logprobs[0])
+    assert not model.respond([choice("Anna Berg", "text")], max_new_tokens=2)[0].tokens

@@ -66,7 +66,7 @@ def answer(example: Example):
 
 def test_the_place_of_a_name() -> None:
     found = answer(ask("names", image="ann-1"))  # 10, 60 and 155 degrees away
-    assert (found.ranks, found.candidates, found.text) == ((1,), 3, "Ann")
+    assert (found.ranks, found.among, found.text) == ((1,), 3, "Ann")
     assert found.cosine == pytest.approx(torch.tensor(10.0).deg2rad().cos().item())
     found = answer(ask("names", image="bo-0"))
     assert (found.ranks, found.text) == ((2,), "Bo")  # 80, 10 and 85 degrees away
@@ -76,7 +76,7 @@ def test_the_place_of_a_name() -> None:
 
 def test_every_right_photo_has_its_place() -> None:
     found = answer(ask("photos", question="Ann", answer="ann"))
-    assert (found.ranks, found.candidates) == ((1, 2), 4)
+    assert (found.ranks, found.among) == ((1, 2), 4)
     found = answer(ask("photos", question="between", answer="ann"))  # 60 and 40, bo's 30
     assert (found.ranks, found.text) == ((2, 3), "bo")
 
@@ -100,7 +100,7 @@ def test_a_pair_is_compared_with_pairs() -> None:
     """Ann's own pair is 10 degrees apart; the others 10 (a tie) and 170."""
     pair = ask("pairs", image="ann-1", question="Ann", task="membership", answer="")
     found = answer(pair)
-    assert (found.ranks, found.candidates) == ((2,), 3)
+    assert (found.ranks, found.among) == ((2,), 3)
 
 
 def test_options_are_scaled_cosines() -> None:

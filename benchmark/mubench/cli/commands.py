@@ -73,6 +73,111 @@ def run(
     print(f"record: {folder / 'record.json'}")
 
 
+Jobs = Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")]
+
+
+def sweep(
+    methods: Annotated[str, typer.Option(help="Names separated by commas, or all.")] = "all",
+    models: Annotated[str, typer.Option(help="Model presets separated by commas.")] = "llava-tiny",
+    seeds: Annotated[str, typer.Option(help="Numbers separated by commas.")] = "0,1,2",
+    benchmark: Benchmark = None,
+    sets: Sets = None,
+    jobs: Jobs = 1,
+    out: Annotated[Path, typer.Option(help="Where run folders and tables go.")] = Path("sweep"),
+    cache: Cache = None,
+) -> None:
+    """Run many methods over models and seeds; one table with intervals. What fails is listed."""
+    from mubench.runner.sweep import sweep as run_all
+
+    table = run_all(
+        _names(methods, "--methods"),
+        _names(models, "--models"),
+        _numbers(seeds, "--seeds"),
+        open_store(cache),
+        out,
+        console(stderr=True),
+        command=_command(
+            *("sweep", "--methods", methods, "--models", models, "--seeds", seeds, "--jobs", jobs),
+            benchmark=benchmark,
+            sets=sets,
+        ),
+        benchmark=benchmark,
+        sets=sets or (),
+        jobs=jobs,
+    )
+    print(table.read_text(encoding="utf-8"))
+    print(f"table: {table}")
+
+
+def tune(
+    method: Method,
+    model: Model = "llava-tiny",
+    trials: Annotated[int, typer.Option(min=1, help="The present setting counts as one.")] = 8,
+    benchmark: Benchmark = None,
+    seed: Seed = 0,
+    sets: Sets = None,
+    jobs: Jobs = 1,
+    out: Annotated[Path, typer.Option(help="Where trials and records go.")] = Path("tuning"),
+    cache: Cache = None,
+) -> None:
+    """Search a method's settings at random, on people whose numbers are never reported."""
+    import json
+
+    from mubench.runner.tune import tune as search
+
+    path = search(
+        method,
+        model,
+        trials,
+        open_store(cache),
+        out,
+        console(stderr=True),
+        command=_command(
+            *("tune", "--method", method, "--model", model, "--trials", trials, "--seed", seed),
+            benchmark=benchmark,
+            sets=sets,
+        ),
+        benchmark=benchmark,
+        seed=seed,
+        sets=sets or (),
+        jobs=jobs,
+    )
+    record = json.loads(path.read_text(encoding="utf-8"))
+    settings = " ".join(f"--set method.{key}={value}" for key, value in record["best"].items())
+    print(f"best:   {settings}")
+    print(f"record: {path}")
+
+
+def _names(text: str, option: str) -> list[str]:
+    from mubench.errors import UsageError
+
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise UsageError(f"{option} names nothing: separate names by commas")
+    return names
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    from mubench.errors import UsageError
+
+    try:
+        numbers = [int(part) for part in _names(text, option)]
+    except ValueError:
+        numbers = [-1]
+    if min(numbers) < 0:
+        raise UsageError(f"{option} {text}: write whole numbers separated by commas, e.g. 0,1,2")
+    return numbers
+
+
+def _command(*words: str | int, benchmark: str | None, sets: list[str] | None) -> str:
+    """The command line, less where things lie on this machine."""
+    import shlex
+
+    more = ["--benchmark", benchmark] if benchmark else []
+    more += [part for item in sets or () for part in ("--set", item)]
+    return shlex.join(["mubench", *map(str, words), *more])
+
+
 def plan(
     method: Method,
     model: Model = "llava-tiny",
@@ -163,8 +268,6 @@ def show(
     name: Annotated[str, typer.Argument(help="A method, model, benchmark or metric.")],
 ) -> None:
     """What a thing is: paper, formula, defaults."""
-    import inspect
-
     import yaml
 
     from mubench.config.resolve import presets
@@ -175,26 +278,9 @@ def show(
     metrics = {info.name: (task, info) for task, infos in METRICS.items() for info in infos}
     lines: list[str] = []
     if name in METHODS.entries() or ".py:" in name:
-        made = METHODS.get(name).load()
-        info = made.info
-        lines += [f"{info.name}: {info.title}", "", inspect.getdoc(made) or "", ""]
-        lines += [f"paper:   {info.paper or 'none'}", f"formula: {info.formula}"]
-        lines += [f"kind:    {info.kind}", f"needs:   {', '.join(info.needs) or 'nothing'}"]
-        lines += [f"models:  {', '.join(info.models)}"]
-        lines += [f"note:    {info.notes}"] if info.notes else []
-        if info.weight_access == "n/a":
-            lines += ["weights: untouched, so robustness to whoever has them is n/a"]
-        lines += ["", "defaults (--set method.KEY=VALUE):"]
-        overrides = {
-            model: preset.get("methods", {}).get(name, {})
-            for model, preset in presets("models").items()
-        }
-        for key, default in made.Config().model_dump().items():
-            own = [f"{model}: {of[key]}" for model, of in overrides.items() if key in of]
-            group = default if isinstance(default, dict) else None
-            names = {f"{key}.{part}": value for part, value in (group or {}).items()}
-            for name, value in (names or {key: default}).items():
-                lines.append(f"  {name} = {value}{'  (' + ', '.join(own) + ')' if own else ''}")
+        from mubench.report.method_page import method_page
+
+        lines.append(method_page(name).rstrip())
     elif name in presets("models") or name in presets("benchmarks"):
         kind = "models" if name in presets("models") else "benchmarks"
         lines += [f"{name} ({kind.removesuffix('s')})", ""]

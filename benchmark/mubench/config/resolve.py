@@ -22,13 +22,13 @@ from .schema import (
     ModelSettings,
     Prediction,
     RunSpec,
-    Training,
+    TargetTraining,
 )
 
 #: Beside ``benchmark`` and ``method``, whose schema depends on what is named.
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "model": ModelSettings,
-    "target": Training,
+    "target": TargetTraining,
     "gate": Gate,
     "predict": Prediction,
 }

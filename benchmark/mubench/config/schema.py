@@ -29,7 +29,12 @@ class Training(Settings):
     max_grad_norm: float = Field(default=1.0, gt=0)
     scope: Literal["lora", "full"] = "full"
     accumulation: int = Field(default=1, gt=0)  # micro-batches an optimizer step
-    same_steps: bool = False  # gold takes as many steps as the target, not as many epochs
+
+
+class TargetTraining(Training):
+    """``same_steps``: gold takes as many steps as the target, not as many epochs."""
+
+    same_steps: bool = False
 
 
 class Prediction(Settings):
@@ -137,7 +142,7 @@ class RunSpec(Settings):
 
     benchmark: AnyBenchmark = Field(discriminator="kind")
     model: ModelSettings
-    target: Training
+    target: TargetTraining
     gate: Gate = Gate()
     method: MethodSettings
     predict: Prediction = Prediction()

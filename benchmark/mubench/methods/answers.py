@@ -59,22 +59,18 @@ def alternates(data: UnlearnData, count: int, rng: np.random.Generator) -> dict[
 
     RunError if there is none for one of them.
     """
-    of, found = known([*data.forget, *data.retain]), {}
+    people = [*data.forget, *data.retain]
+    of, found = known(people), {}
+    says = {example.answer: example.keyword for example in people}
     for example in data.forget:
         wrong = wrong_answers(example, of)
         if not wrong:
             raise RunError(f"no wrong answer for {example.id}: nobody else has its fact")
         drawn: Sequence[int] = rng.permutation(len(wrong))[:count].tolist()
         found[example.id] = [
-            replace(example, answer=wrong[i], keyword=_word_in(wrong[i], of.values[example.fact]))
-            for i in drawn
+            replace(example, answer=wrong[i], keyword=says.get(wrong[i], wrong[i])) for i in drawn
         ]
     return found
-
-
-def _word_in(answer: str, words: Iterable[str]) -> str:
-    """The longest of the words that is in the answer; "" if none is."""
-    return max((word for word in words if word in answer), key=len, default="")
 
 
 def mismatched(example: Example, people: Sequence[Example], rng: np.random.Generator) -> str:

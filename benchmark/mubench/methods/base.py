@@ -70,8 +70,22 @@ class Budget(Settings):
     peak_gb: float | None = Field(default=None, gt=0)  # of the GPU, else of the process
 
 
-class GradientConfig(Training):
-    """Shared by all gradient methods. ``batch_size`` is what one micro-batch sees of forget.
+class LearningConfig(Training):
+    """Shared by all methods that train. ``batch_size`` is what one micro-batch sees of forget."""
+
+    scope: Literal["lora", "full"] = "lora"
+    lora_r: int = Field(default=16, gt=0)
+    lora_alpha: int = Field(default=16, gt=0)
+    lr: float = Field(default=1e-4, gt=0, json_schema_extra={"around": 8})
+    epochs: float = Field(default=1.0, gt=0, json_schema_extra={"among": (1, 2, 4)})
+    batch_size: int = Field(default=16, gt=0)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    modality: Literal["both", "image_text", "text"] = "both"
+    budget: Budget = Budget()
+
+
+class GradientConfig(LearningConfig):
+    """Shared by all methods whose loss is minimised on the model itself.
 
     ``order`` says what a step sees. joint: a forget and a retain batch. sequential: an epoch of
     forget, then an epoch of retain, as in MLLMU-Bench's released code. alternating: after each
@@ -82,20 +96,11 @@ class GradientConfig(Training):
     ``scope=full``.
     """
 
-    scope: Literal["lora", "full"] = "lora"
-    lora_r: int = Field(default=16, gt=0)
-    lora_alpha: int = Field(default=16, gt=0)
-    lr: float = Field(default=1e-4, gt=0)
-    epochs: float = Field(default=1.0, gt=0)
-    batch_size: int = Field(default=16, gt=0)
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    modality: Literal["both", "image_text", "text"] = "both"
     order: Order | None = None
     mask: Literal["wagle", "salun", "mmunlearner", "random", "magnitude"] | None = None
     mask_density: float | None = Field(default=None, gt=0, le=1)  # None: the mask's own
     mask_gamma: float = Field(default=1e-6, gt=0)  # gamma_H of WAGLE
     mask_threshold: Literal["global", "block"] = "global"
-    budget: Budget = Budget()
 
     @model_validator(mode="after")
     def _mask_needs_full_scope(self) -> GradientConfig:
@@ -114,7 +119,7 @@ class GradientMethod:
     """
 
     info: ClassVar[MethodInfo]
-    Config: ClassVar[type[GradientConfig]] = GradientConfig
+    Config: ClassVar[type[LearningConfig]] = GradientConfig
     #: What of the model before unlearning the loss needs.
     reference: ClassVar[Literal["none", "scalar", "distribution", "hidden"]] = "none"
     order: ClassVar[Order] = "joint"
@@ -216,8 +221,10 @@ class GradientMethod:
         log["scope"], log["trained"] = model.trained_pattern(), model.trained_modules()
         if self.reference != "none" and not self._reference_logp:
             model.freeze_copy()
-        mask = masks.build(self, model, data, everything, context) if config.mask else None
-        order = config.order or ("alternating" if mask and mask.forget_only else self.order)
+        # What is learned beside the model (an assistant, a vector) knows neither mask nor order.
+        wanted, order = getattr(config, "mask", None), getattr(config, "order", None)
+        mask = masks.build(self, model, data, everything, context) if wanted else None
+        order = order or ("alternating" if mask and mask.forget_only else self.order)
         settings = loops.LoopSettings.of(config, data.forget)
         phases = ["both"] * settings.steps
         if order != "joint" and self.uses_retain:

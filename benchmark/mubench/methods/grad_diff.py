@@ -23,7 +23,7 @@ class GradientDifference(GradientMethod):
     )
 
     class Config(GradientConfig):
-        gamma: float = Field(default=1.0, ge=0)
+        gamma: float = Field(default=1.0, ge=0, json_schema_extra={"log": (0.1, 2)})
         alpha: float = Field(default=1.0, ge=0)
 
     def forget_loss(self, model, batch):

@@ -26,7 +26,7 @@ class KLMinimisation(GradientMethod):
     reference = "distribution"
 
     class Config(GradientConfig):
-        alpha: float = Field(default=1.0, ge=0)
+        alpha: float = Field(default=1.0, ge=0, json_schema_extra={"log": (0.5, 20)})
 
     def forget_loss(self, model, batch):
         return -model.nll(batch)

@@ -6,10 +6,10 @@ accelerate owns devices, precision and accumulation. Methods give a loss and not
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 import numpy as np
@@ -151,13 +151,16 @@ def batches(
 
 
 def _of_many_names(pairs: Sequence[Example], size: int) -> list[list[Example]]:
-    """Everybody's first pair, then everybody's second, cut into batches of nearly equal size."""
-    seen: Counter[str] = Counter()
-    turns = []
-    for pair in pairs:
-        turns.append(seen[pair.keyword])
-        seen[pair.keyword] += 1
-    order = np.argsort(turns, kind="stable")
+    """Everybody's first pair, then everybody's second, cut into batches of nearly equal size.
+
+    Names come in the same order in every turn, those with most pairs first: so none comes twice in
+    a batch that is no larger than the turn it begins in.
+    """
+    of: dict[str, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        of.setdefault(pair.keyword, []).append(index)
+    turns = zip_longest(*sorted(of.values(), key=len, reverse=True))
+    order = [index for turn in turns for index in turn if index is not None]
     parts = np.array_split(order, math.ceil(len(pairs) / size))
     return [[pairs[index] for index in part] for part in parts]
 

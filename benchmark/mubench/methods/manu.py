@@ -30,8 +30,9 @@ class MANU:
     )
 
     class Config(Settings):
-        alpha: float = Field(default=0.05, gt=0, lt=1)  # share of units pruned, per tower
-        tau: float = Field(default=0.1, gt=0)  # activation above which a unit counts as active
+        # Share of units pruned, per tower; activation above which a unit counts as active.
+        alpha: float = Field(default=0.05, gt=0, lt=1, json_schema_extra={"log": (0.02, 0.6)})
+        tau: float = Field(default=0.1, gt=0, json_schema_extra={"log": (0.01, 1)})
         eps: float = Field(default=1e-6, gt=0)
         samples: int = Field(default=512, gt=0)  # questions a set at most, each in both forms
         batch_size: int = Field(default=32, gt=0)

@@ -33,7 +33,9 @@ class MANUOfficial:
     )
 
     class Config(Settings):
-        alpha: float = Field(default=0.02, gt=0, lt=1)  # share of rows, vision and language apart
+        alpha: float = Field(
+            default=0.02, gt=0, lt=1, json_schema_extra={"log": (0.02, 0.6)}
+        )  # share of rows, vision and language apart
         abs_weight: float = Field(default=2.0, ge=0)
         std_weight: float = Field(default=2.0, ge=0)
         rms_weight: float = Field(default=2.0, ge=0)

@@ -40,15 +40,16 @@ class MIPEditor:
 
     class Config(Training):
         scope: Literal["rows"] = "rows"  # of the units' input matrices
-        top: int = Field(default=1, gt=0)  # units a layer and sample
+        # Units a layer and sample.
+        top: int = Field(default=1, gt=0, json_schema_extra={"among": (1, 5, 20)})
         steps: int = Field(default=4, gt=0)  # of the Riemann sum
         samples: int = Field(default=128, gt=0)  # forget questions whose paths are found
         layer: int = Field(default=7, ge=0)  # of the language model, whose output is misdirected
-        strength: float = Field(default=1.0, gt=0)
+        strength: float = Field(default=1.0, gt=0, json_schema_extra={"log": (0.5, 5)})
         gamma: float = Field(default=1.0, ge=0)
         alpha: float = Field(default=1.0, ge=0)
-        lr: float = Field(default=5e-4, gt=0)
-        epochs: float = Field(default=1.0, gt=0)
+        lr: float = Field(default=5e-4, gt=0, json_schema_extra={"around": 8})
+        epochs: float = Field(default=1.0, gt=0, json_schema_extra={"among": (1, 2, 4)})
         batch_size: int = Field(default=6, gt=0)
         weight_decay: float = Field(default=0.0, ge=0, le=0)  # it would reach rows off the path
 

@@ -28,7 +28,7 @@ class NPO(GradientMethod):
     reference = "scalar"
 
     class Config(GradientConfig):
-        beta: float = Field(default=0.1, gt=0)
+        beta: float = Field(default=0.1, gt=0, json_schema_extra={"log": (0.05, 2)})
         alpha: float = Field(default=1.0, ge=0)
         reproduction: Literal["mllmu"] | None = None
 

@@ -20,7 +20,7 @@ class PDU(GradientMethod):
     )
 
     class Config(GradientConfig):
-        alpha: float = Field(default=100.0, gt=0)
+        alpha: float = Field(default=100.0, gt=0, json_schema_extra={"log": (1, 100)})
         dual_step: float = Field(default=5.0, ge=0)
         dual_warmup: int = Field(default=0, ge=0)  # retain batches
         slack: float = Field(default=0.1, ge=0)

@@ -23,8 +23,8 @@ class RMU(GradientMethod):
 
     class Config(GradientConfig):
         layer: int | None = Field(default=None, ge=0)  # None: a quarter up
-        steer: float = Field(default=2.0, gt=0)
-        alpha: float = Field(default=1.0, ge=0)
+        steer: float = Field(default=2.0, gt=0, json_schema_extra={"log": (1, 30)})
+        alpha: float = Field(default=1.0, ge=0, json_schema_extra={"log": (0.1, 10)})
 
     def prepare(self, model, data, context):
         at = (model.depth() - 1) // 4 if self.config.layer is None else self.config.layer

@@ -26,7 +26,7 @@ class SatImp(GradientMethod):
     class Config(GradientConfig):
         beta1: float = Field(default=5.0, ge=0)
         beta2: float = Field(default=1.0, ge=0)
-        gamma: float = Field(default=1.0, ge=0)
+        gamma: float = Field(default=1.0, ge=0, json_schema_extra={"log": (1, 20)})
         alpha: float = Field(default=0.1, ge=0)
 
     def forget_loss(self, model, batch):

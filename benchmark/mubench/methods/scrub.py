@@ -27,7 +27,7 @@ class SCRUB(GradientMethod):
     order = "alternating"
 
     class Config(GradientConfig):
-        alpha: float = Field(default=1.0, gt=0)
+        alpha: float = Field(default=1.0, gt=0, json_schema_extra={"log": (0.5, 10)})
         gamma: float = Field(default=1.0, ge=0)
         cap: float = Field(default=10.0, gt=0)
 

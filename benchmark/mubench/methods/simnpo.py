@@ -26,7 +26,7 @@ class SimNPO(GradientMethod):
     class Config(GradientConfig):
         beta: float = Field(default=4.5, gt=0)
         margin: float = 0.0
-        gamma: float = Field(default=0.125, ge=0)
+        gamma: float = Field(default=0.125, ge=0, json_schema_extra={"log": (0.125, 4)})
         alpha: float = Field(default=1.0, ge=0)
 
     def forget_loss(self, model, batch):

@@ -30,10 +30,12 @@ class SKU(NegatedVector):
     class Config(NegatedVector.Config):
         e1: float = Field(default=2.5, ge=0)  # guided distortion
         e2: float = Field(default=2.5, ge=0)  # random disassociation
-        e3: float = Field(default=1.0, ge=0)  # preservation divergence
+        e3: float = Field(
+            default=1.0, ge=0, json_schema_extra={"among": (0.0, 0.3, 1.0)}
+        )  # preservation divergence
         random_answers: int = Field(default=5, gt=0)  # K
         divergence_cap: float = Field(default=2.0, gt=0)  # nats a token, then it stops pushing
-        lr: float = Field(default=2e-4, gt=0)
+        lr: float = Field(default=2e-4, gt=0, json_schema_extra={"around": 8})
         warmup: float = Field(default=0.0, ge=0, lt=1)
         lora_r: int = Field(default=32, gt=0)
         lora_alpha: int = Field(default=16, gt=0)

@@ -11,7 +11,7 @@ from mubench.types import MethodInfo
 
 from .activations import subsample
 from .answers import known, perturbed
-from .base import GradientConfig, GradientMethod
+from .base import GradientMethod, LearningConfig
 
 
 class ULD(GradientMethod):
@@ -36,17 +36,17 @@ class ULD(GradientMethod):
         weight_access="n/a",
     )
 
-    class Config(GradientConfig):
+    class Config(LearningConfig):
         scope: Literal["lora"] = "lora"
         lora_r: int = Field(default=32, gt=0)
         lora_alpha: int = Field(default=32, gt=0)
-        lr: float = Field(default=1e-3, gt=0)
-        epochs: float = Field(default=10, gt=0)
+        lr: float = Field(default=1e-3, gt=0, json_schema_extra={"around": 8})
+        epochs: float = Field(default=10, gt=0, json_schema_extra={"among": (3, 10)})
         batch_size: int = Field(default=32, gt=0)
         layers: int = Field(default=8, gt=0)  # of the language model, in the assistant
-        uniform: float = Field(default=6.5, ge=0)
+        uniform: float = Field(default=6.5, ge=0, json_schema_extra={"log": (1, 10)})
         perturbed: int = Field(default=2, ge=0)  # wrong answers a forget question
-        weight: float = Field(default=0.75, gt=0)
+        weight: float = Field(default=0.75, gt=0, json_schema_extra={"log": (0.4, 2)})
         filter: float = Field(default=0.01, gt=0, le=1)
 
     def unlearn(self, model, data, context):

@@ -24,8 +24,8 @@ class UNDIAL(GradientMethod):
     reference = "distribution"
 
     class Config(GradientConfig):
-        beta: float = Field(default=10.0, gt=0)
-        alpha: float = Field(default=0.0, ge=0)
+        beta: float = Field(default=10.0, gt=0, json_schema_extra={"log": (3, 30)})
+        alpha: float = Field(default=0.0, ge=0, json_schema_extra={"among": (0.0, 0.3, 1.0)})
         lora_r: int = Field(default=8, gt=0)
 
     def forget_loss(self, model, batch):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from .base import Context, GradientConfig, GradientMethod, UnlearnData
+from .base import Context, GradientMethod, LearningConfig, UnlearnData
 
 if TYPE_CHECKING:
     from mubench.models.protocols import TrainableModel
@@ -19,9 +19,9 @@ class NegatedVector(GradientMethod):
     own, so that a sweep over the scale trains once.
     """
 
-    class Config(GradientConfig):
+    class Config(LearningConfig):
         scope: Literal["lora"] = "lora"
-        scale: float = Field(default=1.0, ge=0)
+        scale: float = Field(default=1.0, ge=0, json_schema_extra={"log": (0.1, 3)})
 
     def learn(self, model: TrainableModel, data: UnlearnData, context: Context) -> None:
         """The first stage: train the adapter that is to be subtracted."""

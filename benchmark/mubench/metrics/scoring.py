@@ -81,7 +81,7 @@ def score(example: Example, response: Response) -> ItemScore:
         raise RunError(f"no response for '{example.id}': {response.error}; run predict again")
     if example.gallery:
         return ItemScore(example.id, _matching(example, response))
-    candidates = len(example.choices) if example.task == "choice" else 1
+    candidates = len(example.candidates)
     if (
         not len(response.logprobs) == len(response.lengths) == candidates
         or min(response.lengths) < 1

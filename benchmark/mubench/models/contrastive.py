@@ -46,8 +46,10 @@ class Contrastive:
                 f"a contrastive loss needs pairs of two names or more, and a batch of {len(match)} "
                 "holds one: forget more people, or take a larger batch_size"
             )
+        dist = self.log_dist(batch)
+        match = match.to(dist.dtype)
         right = (match / match.sum(1, keepdim=True)).repeat(2, 1)
-        found = (right * self.log_dist(batch)).sum(1)
+        found = (right * dist).sum(1)
         return found.view(2, -1).mean(0)
 
     def nll(self, batch: PairBatch) -> Tensor:

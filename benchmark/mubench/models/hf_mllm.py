@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mubench.errors import UsageError
-from mubench.types import Capability, Example, Response
+from mubench.types import Capability, Example, Response, Token
 
 from . import deltas, packing
 from .behaviours import digest_of
@@ -25,6 +25,7 @@ from .layouts import LAYOUTS, Layout
 from .protocols import Batch, Behaviour, DeltaKind, Images, Neurons, Scope, Units
 from .reading import Reader
 from .scorer import ModelScorer
+from .traces import traces
 
 
 class HFVisionLanguageModel:
@@ -351,24 +352,32 @@ class HFVisionLanguageModel:
         if not examples[0].choices:
             texts = list(self._generate(examples, max_new_tokens))
         return [
-            Response(example.id, "ok", logprobs, lengths, text, finished)
-            for example, (logprobs, lengths), (text, finished) in zip(
+            Response(example.id, "ok", logprobs, lengths, text, finished, tokens=tokens)
+            for example, (logprobs, lengths, tokens), (text, finished) in zip(
                 examples, self._likelihoods(examples), texts, strict=True
             )
         ]
 
     def _likelihoods(
         self, batch: Sequence[Example]
-    ) -> Iterator[tuple[tuple[float, ...], tuple[int, ...]]]:
-        candidates = [example.choices or (example.answer,) for example in batch]
-        flat = [example for example, many in zip(batch, candidates, strict=True) for _ in many]
-        encoded = self.encode(flat, [text for many in candidates for text in many])
-        found = zip(
-            self.logp(encoded).tolist(), (encoded.labels != IGNORE).sum(1).tolist(), strict=True
-        )
-        for many in candidates:
-            logps, lengths = zip(*(next(found) for _ in many), strict=True)
-            yield logps, lengths
+    ) -> Iterator[tuple[tuple[float, ...], tuple[int, ...], tuple[Token, ...]]]:
+        pairs = [(example, text) for example in batch for text in example.candidates]
+        encoded = self.encode([example for example, _ in pairs], [text for _, text in pairs])
+        logits, targets, row = self._answer_logits(encoded)
+        places: list[list[int]] = [[] for _ in pairs]
+        for place, owner in enumerate(row.tolist()):
+            places[owner].append(place)
+        logp = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        start = 0
+        for example in batch:
+            own = places[start : start + len(example.candidates)]
+            start += len(own)
+            true = [] if example.choices else own[0]
+            yield (
+                tuple(float(logp[at].sum()) for at in own),
+                tuple(map(len, own)),
+                tuple(traces(logits, true, targets[true].tolist())),
+            )
 
     def _generate(
         self, batch: Sequence[Example], max_new_tokens: int

@@ -35,10 +35,7 @@ def units(examples: Sequence[Example]) -> list[list[Example]]:
 
 
 def _size(unit: Sequence[Example]) -> int:
-    return sum(
-        len(example.question) + sum(map(len, example.choices or (example.answer,)))
-        for example in unit
-    )
+    return sum(len(example.question) + sum(map(len, example.candidates)) for example in unit)
 
 
 @dataclass(frozen=True, slots=True)

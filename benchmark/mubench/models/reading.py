@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mubench.types import Example, Response
+from mubench.types import Example, Response, Token
 
 from .decoding import Growth, grow
 from .encoding import Encoder, Picture, Row, crossed
 from .packing import Request, Tree, Unit, pack
 from .protocols import Scorer, Step
+from .traces import traces
 
 #: A preamble of fewer tokens is not worth a pass of its own.
 SHORT = 32
@@ -52,10 +53,12 @@ class Read:
 
 @dataclass(slots=True)
 class Answer:
-    """What has been found about one request."""
+    """What has been found about one request: ``traced`` are the true answer's tokens, ``tokens``
+    the ids of the free answer."""
 
     logprobs: list[float]
     lengths: list[int]
+    traced: list[Token] = field(default_factory=list)
     tokens: list[int] | None = None
 
 
@@ -76,9 +79,7 @@ class Reader:
         return pack([self._request(example) for example in unit], len(shared))
 
     def _request(self, example: Example) -> Request:
-        pairs = [
-            self.encoder.answered(example, text) for text in example.choices or (example.answer,)
-        ]
+        pairs = [self.encoder.answered(example, text) for text in example.candidates]
         start = None
         if not example.choices:
             ids = self.encoder.prompt(example.question, example.image)[1]
@@ -254,6 +255,15 @@ class Reader:
         found = logits[at, torch.tensor(targets, device=self.device)] - total[at]
         for (unit, number, candidate), value in zip(owners, found.tolist(), strict=True):
             answers[unit][number].logprobs[candidate] += value
+        # Where a free answer is wanted, the first candidate is the true answer.
+        free = {
+            (rows[row], number, 0) for row, tree in enumerate(trees) for number, _ in tree.starts
+        }
+        kept = [place for place, owner in enumerate(owners) if owner in free]
+        shown = traces(logits, [places[i] for i in kept], [targets[i] for i in kept])
+        for place, token in zip(kept, shown, strict=True):
+            unit, number, _ = owners[place]
+            answers[unit][number].traced.append(token)
 
     def _response(self, example: Example, answer: Answer) -> Response:
         text = finished = None
@@ -266,4 +276,5 @@ class Reader:
             lengths=tuple(answer.lengths),
             text=text,
             finished=finished,
+            tokens=tuple(answer.traced),
         )

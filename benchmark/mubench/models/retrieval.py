@@ -128,6 +128,6 @@ def _ranked(example: Example, right: Tensor, others: Tensor, first: str) -> Resp
         "ok",
         text=first,
         ranks=tuple(place + before for place, before in enumerate(ahead, start=1)),
-        candidates=len(right) + len(others),
+        among=len(right) + len(others),
         cosine=float(right.mean()),
     )

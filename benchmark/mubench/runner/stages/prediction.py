@@ -13,7 +13,7 @@ from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.errors import RunError
 from mubench.rng import integer
-from mubench.types import Example, Response
+from mubench.types import Example, Response, Token
 
 from . import Report, seed_libraries
 
@@ -91,5 +91,6 @@ def read_responses(folder: Path) -> dict[str, Response]:
         row = json.loads(line)
         for name in ("logprobs", "lengths", "ranks"):
             row[name] = tuple(row[name])
+        row["tokens"] = tuple(Token(*token) for token in row["tokens"])
         found[row["example_id"]] = Response(**row)
     return found

@@ -1,0 +1,126 @@
+"""Random search over a method's settings, on the people of the dev fold alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mubench.config.resolve import resolve
+from mubench.config.search import Space, draw, space
+from mubench.errors import OutputError, UsageError
+from mubench.report import comparison
+from mubench.report.comparison import KEPT, Summary
+from mubench.rng import stream
+
+from .cells import run_cells
+from .plan import method_class, plan
+from .store import Store
+
+#: Other people than those whose numbers are reported.
+DEV = "benchmark.fold=dev"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One setting and what it gave on the dev fold. ``retained``: see ``Summary``."""
+
+    settings: dict[str, Any]
+    distance: float | None = None
+    retained: float | None = None
+    gaps: dict[str, float | None] | None = None
+    seconds: float | None = None
+    failed: str | None = None
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Smaller is better: trials that keep retain by their distance to gold, then the others by
+        what they lost, failed ones last."""
+        if self.distance is None or self.retained is None:
+            return True, float("inf")
+        useful = self.retained >= KEPT
+        return not useful, self.distance if useful else -self.retained
+
+
+def tune(
+    method: str,
+    model: str,
+    trials: int,
+    store: Store,
+    out: Path,
+    console: Console,
+    *,
+    command: str,
+    benchmark: str | None = None,
+    seed: int = 0,
+    sets: Sequence[str] = (),
+    jobs: int = 1,
+) -> Path:
+    """Try the present setting and ``trials - 1`` random ones; returns the record of the search.
+
+    Every trial is a run of its own in ``out``, so that an interrupted search goes on. UsageError
+    where the method has nothing to tune, or if another fold is asked for.
+    """
+    if any(item.startswith("benchmark.fold=") for item in sets):
+        raise UsageError("benchmark.fold is dev in every trial: leave it out")
+
+    def spec(settings: dict[str, Any]) -> Any:
+        items = [f"method.{key}={value}" for key, value in settings.items()]
+        return resolve(method, model, benchmark, seed=seed, sets=[*sets, *items, DEV])
+
+    start = spec({})
+    tuned = space(method_class(start).Config)
+    if not tuned:
+        raise UsageError(f"method '{method}' has no setting that says how it is tuned")
+    settings = candidates(tuned, start.method.config, trials, seed)
+    outcomes = run_cells([plan(spec(one)) for one in settings], store, out, console, jobs)
+    found = [
+        Trial(one, failed=outcome.reason)
+        if outcome.reason
+        else _measured(one, comparison.summary(outcome.record()))
+        for one, outcome in zip(settings, outcomes, strict=True)
+    ]
+    record = {
+        "command": command,
+        "method": start.method.name,
+        "model": model,
+        "benchmark": start.benchmark.name,
+        "fold": start.benchmark.fold,
+        "seed": seed,
+        "objective": f"least distance to gold on forget with retain >= {KEPT} of the target's",
+        "space": {key: {how: numbers} for key, (how, numbers) in tuned.items()},
+        "best": min(found, key=lambda trial: trial.rank).settings,
+        "trials": [asdict(trial) for trial in found],
+    }
+    path = out / f"{start.method.name}.json"
+    try:
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def candidates(
+    tuned: Space, config: dict[str, Any], trials: int, seed: int
+) -> list[dict[str, Any]]:
+    """The present values of what is tuned, then random ones; a longer search begins with the
+    shorter one's."""
+    found = [{key: config[key] for key in tuned}]
+    for number in range(1, trials):
+        rng = stream(seed, "tune", str(number))
+        found.append({key: draw(*how, config[key], rng) for key, how in tuned.items()})
+    return found
+
+
+def _measured(settings: dict[str, Any], of: Summary) -> Trial:
+    return Trial(
+        settings,
+        of.distance,
+        of.retained,
+        {".".join(place): gap for place, gap in of.gaps.items()},
+        of.seconds,
+    )

@@ -1,0 +1,131 @@
+"""Many runs in one table: numbers worked out by hand, nothing dropped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from mubench.record import Cell, RunRecord, Stage, Value
+from mubench.report import comparison
+from mubench.report.comparison import Failure, verdict
+from mubench.stats.runs import over_runs
+from mubench.types import Estimate
+
+
+def cell(set_: str, modality: str, metric: str, target: float, gold: float, method: float) -> Cell:
+    gap = None if target == gold else Value(value=(method - gold) / (target - gold))
+    return Cell(
+        set=set_,
+        modality=modality,
+        task="choice",
+        metric=metric,
+        better="up",
+        unit="share",
+        headline=metric != "extra",
+        n=1,
+        persons=1,
+        target=Value(value=target),
+        gold=Value(value=gold),
+        method=Value(value=method),
+        difference=Value(value=method - gold),
+        gap=gap,
+    )
+
+
+def record(seed: int, method: float, name: str = "m") -> RunRecord:
+    """Target 1 and gold 0 on forget, where the method has ``method``; retain halved in text."""
+    cells = [
+        cell("forget", "image_text", "a", 1.0, 0.0, method),
+        cell("forget", "image_text", "b", 0.6, 0.5, 0.0),  # a gap of -5
+        cell("forget", "image_text", "extra", 1.0, 0.0, 0.123),
+        cell("forget", "text", "a", 0.5, 0.5, 0.5),  # no gap to be had
+        cell("retain", "image_text", "a", 0.8, 0.8, 0.8),
+        cell("retain", "text", "a", 0.8, 0.8, 0.4),
+        cell("general", "text", "a", 0.0, 0.0, 0.0),
+    ]
+    return RunRecord(
+        run_id="x",
+        created="now",
+        status="ok",
+        spec={"model": {"name": "tiny"}, "method": {"name": name}, "seed": seed},
+        method={},
+        data={},
+        provenance={},
+        stages=[
+            Stage(kind="train", role="target", key="k", cached=False, seconds=100, peak_mb=1),
+            Stage(kind="learn", role="method", key="k", cached=False, seconds=3, peak_mb=1),
+            Stage(kind="unlearn", role="method", key="k", cached=False, seconds=4, peak_mb=1),
+        ],
+        cells=cells,
+    )
+
+
+def test_a_run_in_few_numbers() -> None:
+    found = comparison.summary(record(0, 0.4))
+    assert found.gaps[("forget", "image_text")] == pytest.approx((0.4 - 1) / 2), "-5 counts as -1"
+    assert found.gaps[("forget", "text")] is None
+    assert found.distance == pytest.approx((0.4 + 1) / 2)
+    assert found.kept == {("retain", "image_text"): 1.0, ("retain", "text"): 0.5}
+    assert found.retained == 0.5
+    assert found.seconds == 7
+
+
+def test_intervals_over_seeds_are_student_s() -> None:
+    """1, 2, 3: mean 2, s = 1, t(2) = 4.303, so 4.303 / sqrt 3 to both sides."""
+    found = over_runs([1, 2, 3])
+    assert found.value == 2
+    assert found.high == pytest.approx(2 + 4.3027 / 3**0.5, abs=1e-4)
+    assert found.low == pytest.approx(2 - 4.3027 / 3**0.5, abs=1e-4)
+    assert over_runs([5.0]) == Estimate(5.0)
+
+
+def test_rows_gather_the_seeds_of_a_method() -> None:
+    runs = [record(0, 0.4), record(0, 0.0, "other"), record(1, 0.8)]
+    first, second = comparison.rows(map(comparison.summary, runs))
+    assert (first.method, first.seeds) == ("m", (0, 1))
+    assert (second.method, second.seeds) == ("other", (0,))
+    place = ("forget", "image_text")
+    assert first.gaps[place].value == pytest.approx((-0.3 - 0.1) / 2)
+    assert first.gaps[place].low is not None
+    assert second.gaps[place].low is None
+    assert ("forget", "text") not in first.gaps
+
+
+@pytest.mark.parametrize(
+    ("forget", "retain", "told"),
+    [
+        ([(0.1, 0.4), (0.9, 1.1)], [(0.92, 1.0), (0.9, 1.0)], "yes"),
+        ([(0.1, 0.4), (0.9, 1.1)], [(0.92, 1.0), (0.8, 1.0)], "open"),
+        ([(0.1, 0.4), (0.9, 1.1)], [(0.92, 1.0), (0.8, 0.89)], "no"),
+        ([(0.4, 0.6), (0.9, 1.1)], [(0.92, 1.0), (0.95, 1.0)], "open"),
+        ([(0.51, 0.6), (0.9, 1.1)], [(0.92, 1.0), (0.95, 1.0)], "no"),
+        ([(None, None)], [(0.92, 1.0)], "open"),
+        ([], [(0.92, 1.0)], "open"),
+    ],
+)
+def test_a_verdict_needs_whole_intervals(forget, retain, told) -> None:
+    def estimates(pairs):
+        return [Estimate(0.5, low, high) for low, high in pairs]
+
+    assert verdict(estimates(forget), estimates(retain)) == told
+
+
+def test_tables_hold_every_row_and_every_failure() -> None:
+    runs = [comparison.summary(record(seed, 0.1 * seed)) for seed in range(3)]
+    rows = comparison.rows(runs)
+    failures = [Failure("tiny", "bad", seed, "loss is not finite") for seed in (0, 2)]
+    text = comparison.markdown("mubench sweep --x", rows, failures)
+    assert "`mubench sweep --x`" in text
+    assert "| `m` | -0.45±.12 / n/a |" in text
+    assert "- `bad` on tiny, seed 0, 2: loss is not finite" in text
+    lines = list(csv.DictReader(io.StringIO(comparison.as_csv(rows))))
+    (one,) = [line for line in lines if (line["what"], line["set"]) == ("gap", "forget")]
+    assert (one["seeds"], one["modality"], float(one["value"])) == ("0 1 2", "image_text", -0.45)
+    value = json.loads(comparison.as_json("mubench sweep --x", rows, runs, failures))
+    assert value["command"] == "mubench sweep --x"
+    assert [run["seed"] for run in value["runs"]] == [0, 1, 2]
+    assert value["rows"][0]["gaps"]["forget.image_text"]["value"] == pytest.approx(-0.45)
+    assert len(value["failures"]) == 2
