@@ -67,7 +67,7 @@ def run(
     from mubench.runner.execute import execute
 
     folder = execute(made, open_store(cache), out, console(stderr=True))
-    render(_read_record(folder), console())
+    render(read_record(folder), console())
     # Plain prints: a path must not be wrapped by the table's console.
     print(f"report: {folder / 'report.html'}")
     print(f"record: {folder / 'record.json'}")
@@ -301,11 +301,11 @@ def report(
     """Print the table of a finished run again."""
     from mubench.report.tables import render
 
-    render(_read_record(run), console())
+    render(read_record(run), console())
     print(f"report: {(run if run.is_dir() else run.parent) / 'report.html'}")
 
 
-def _read_record(folder: Path) -> Any:
+def read_record(folder: Path) -> Any:
     from pydantic import ValidationError
 
     from mubench.errors import DamagedError, UsageError
