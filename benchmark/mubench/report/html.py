@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mubench.record import Cell, RunRecord, Value
-from mubench.report import pictures, view
-from mubench.types import ROLES
+from mubench.report import pictures, probes, view
+from mubench.types import MODALITIES, ROLES
 
 #: What the gap bars show; values outside end in an arrow.
 GAP_FROM, GAP_TO = -0.25, 1.25
@@ -225,6 +225,7 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         style=Markup(style),
         pictures=[_picture(record, modality) for modality in view.modalities(record)],
         rows=view.rows(record),
+        probes=probes.shown(record, MODALITIES),
         rates={(rate.set, rate.modality, rate.metric): rate for rate in rates},
         rate_columns=view.rate_columns(rates),
         rate_sets=list(dict.fromkeys(rate.set for rate in rates)),
