@@ -45,7 +45,7 @@ class Item:
 
     image: Example
     text: Example
-    other: Mapping[Modality, Example]
+    other: Mapping[str, Example]
 
 
 @dataclass(frozen=True, slots=True)
