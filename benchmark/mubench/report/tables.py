@@ -157,6 +157,26 @@ def _verdicts(record: RunRecord) -> Table:
     return table
 
 
+def _forget_quality(record: RunRecord) -> Table:
+    """KS tests of the truth ratios, one row a set, modality and task."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("forget quality", no_wrap=True)
+    for column in ("KS", "between golds", "p", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("the method", no_wrap=True)
+    for quality in record.forget_quality:
+        modality = view.MODALITY_TITLES.get(quality.modality, quality.modality)
+        table.add_row(
+            f"{view.line(quality.set, 9):<9} {view.line(modality)} {view.line(quality.task)}",
+            view.number(quality.statistic),
+            view.number(quality.between_golds),
+            f"{quality.p:.2g}",
+            str(quality.n),
+            quality.direction,
+        )
+    return table
+
+
 def _paper_table(record: RunRecord) -> Table:
     """MLLMU-Bench's own numbers, one row a set and metric, as its paper gives them."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -202,17 +222,9 @@ def render(record: RunRecord, console: Console) -> None:
     if view.judged(record):
         console.print()
         console.print(_verdicts(record))
-    for quality in record.forget_quality:
-        where = f"{quality.set} {view.MODALITY_TITLES.get(quality.modality, quality.modality)}"
-        between = quality.between_golds
-        own = "" if between is None else f", between golds {view.number(between)}"
-        say(
-            _line(
-                f"forget quality, {view.line(where)} {view.line(quality.task)}:",
-                f"KS {view.number(quality.statistic)}{own}, p = {quality.p:.2g},",
-                f"{quality.direction}, n = {quality.n}",
-            )
-        )
+    if record.forget_quality:
+        console.print()
+        console.print(_forget_quality(record))
     if rates := view.rates(record):
         console.print()
         console.print(_rates_table(rates))

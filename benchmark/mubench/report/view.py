@@ -147,6 +147,14 @@ LABELS = {
 }
 
 
+#: What the signs of health mean.
+SIGNALS = {
+    "option_entropy": "how evenly the options A, B, C ... are chosen: 1 evenly, 0 always one",
+    "distinct_2": "share of different word pairs in the texts: low where it repeats itself",
+    "perplexity": "of the true options of general questions, a neutral text",
+}
+
+
 def verdict(cell: Cell) -> str:
     """The outcome of the equivalence test of a headline cell, in words."""
     if cell.verdict == "equivalent":

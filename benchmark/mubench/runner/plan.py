@@ -188,7 +188,9 @@ def plan(spec: RunSpec) -> Plan:
         predicted,
     )
     nodes.append(score)
-    models = {n.role: n for n in nodes if n.kind in ("train", "unlearn") and n.role in ROLES}
+    models: dict[str | None, Node] = {
+        n.role: n for n in nodes if n.kind in ("train", "unlearn") and n.role in ROLES
+    }
     if spec.predict.track == "paper":
         nodes += [_paper(spec, node, data) for node in models.values()]
     nodes += _probes(spec, info, data, models)
