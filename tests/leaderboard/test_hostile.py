@@ -12,6 +12,7 @@ import pytest
 
 from leaderboard import made
 from leaderboard.made import edit_record, edit_rows, seal, write_rows
+from mubench.config.resolve import resolve_benchmark
 from mubench.leaderboard import strict
 
 METHOD = "predictions/method.jsonl.gz"
@@ -255,26 +256,32 @@ CASES = {
     "a cell invented": (in_record(lambda v: v["cells"].append({**v["cells"][0], "metric": "magic"})), "its cells are not those"),
     "warnings removed": (in_record(lambda v: v["warnings"].append("all is well")), "its warnings are not"),
     "fewer people claimed": (in_record(lambda v: v["data"]["persons"].update(forget=1)), "data.persons are not those"),
-    "another seed claimed": (set_spec("seed", value=7), "its predictions give"),
     "gold that is the target": (lambda f: twin(f, "target", "gold"), "do not differ"),
     # where it was made
     "a failed run": (set_record("status", "failed"), "the run is 'failed'"),
     "changed code": (in_record(lambda v: v["provenance"]["package"].update(dirty=True)), "was made by changed code"),
     "code that nobody knows": (in_record(lambda v: v["provenance"]["package"].update(commit=None)), "does not say which code"),
     "provenance that is a list": (in_record(lambda v: v["provenance"].update(package=[])), "does not say which code"),
+    "the paper track": (set_record("paper", [{"set": "forget", "modality": "text", "task": "choice", "metric": "accuracy", "n": 1, "target": 1.0, "gold": 0.0, "method": 0.0}]), "holds the paper track"),
     "made tomorrow": (set_record("created", "2999-01-01T00:00:00+00:00"), "in the future"),
     "made never": (set_record("created", "yesterday"), "is no time"),
     "a time without a zone": (set_record("created", "2026-01-01T00:00:00"), "is no time"),
     "a home folder": (in_record(lambda v: v["provenance"].update(command="mubench run --config /home/anna/a.yaml")), "provenance.command holds a path"),
     "a token": (in_record(lambda v: v["provenance"].update(command="HF_TOKEN=hf_abcdefghijklmnop mubench run")), "holds a path, a secret"),
     # benchmark
-    "another content": (in_record(lambda v: v["data"].update(content_sha="0" * 64)), "a content of 'people-mini' that is not accepted"),
+    "another content": (in_record(lambda v: v["data"].update(content_sha="0" * 64)), "on another content of 'people-mini'"),
+    "a published content that nobody has seen": (lambda f: edit_record(f, published), "not accepted yet"),
     "an unknown benchmark": (lambda f: edit_record(f, rename), "there is no benchmark 'easy'"),
     "an easier benchmark": (set_spec("benchmark", "fictitious", value=8), "benchmark.fictitious is not as published"),
     "the tuning fold": (set_spec("benchmark", "fold", value="dev"), "benchmark.fold is not as published"),
     "a spec that is none": (set_record("spec", {}), "spec."),
     "no gold was trained": (in_record(lambda v: v["stages"].pop(1)), "names no training of the gold model"),
 }  # fmt: skip
+
+
+def published(values):
+    values["spec"]["benchmark"] = resolve_benchmark("mllmu").model_dump(mode="json")
+    values["data"]["benchmark"] = "mllmu"
 
 
 def rename(values):
@@ -284,19 +291,19 @@ def rename(values):
 def twin(folder, source, copy):
     """One model's answers entered as another's, and the record made to fit them."""
     from mubench.leaderboard.bundle import read
-    from mubench.leaderboard.validate import _scored
-    from mubench.metrics import scoring
+    from mubench.leaderboard.validate import _answers, _scored
+    from mubench.metrics.assessment import assess
 
     path = folder / "predictions"
     (path / f"{copy}.jsonl.gz").write_bytes((path / f"{source}.jsonl.gz").read_bytes())
     seal(folder)
     bundle, asked = read(folder), made.questions()
-    scores = {role: _scored(bundle, role, asked.examples) for role in ("target", "gold", "method")}
-    cells = scoring.build_cells(asked.examples, scores, {}, 0)
+    said = {role: _answers(bundle, role, asked.examples) for role in ("target", "gold", "method")}
+    scores = {role: _scored(bundle, role, asked.examples, found) for role, found in said.items()}
+    found = assess(asked.examples, said, scores, {}, 0)
 
     def change(values):
-        values["cells"] = [cell.model_dump() for cell in cells]
-        values["warnings"] = scoring.collapse_warnings(cells)
+        values |= found.model_dump()
 
     edit_record(folder, change)
 
@@ -305,7 +312,8 @@ def twin(folder, source, copy):
 def test_refused_with_its_line(name, folder, judge):
     spoil, expected = CASES[name]
     moved = spoil(folder)
-    verdict = judge(moved if isinstance(moved, Path) else folder, root(folder))
+    at = None if name.startswith("a published") else root(folder)
+    verdict = judge(moved if isinstance(moved, Path) else folder, at)
     assert len(verdict.refusals) == 1
     line = verdict.refusals[0]
     assert expected in line

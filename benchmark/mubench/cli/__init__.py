@@ -11,7 +11,7 @@ import typer
 
 from mubench.errors import EXIT_CODES, MubenchError
 
-from . import commands, data, leaderboard
+from . import commands, data, leaderboard, scores
 
 _CODES = "\n\n".join(f"  {code}: {meaning}" for code, meaning in EXIT_CODES.items())
 
@@ -34,8 +34,12 @@ def app() -> typer.Typer:
         commands.list_,
         commands.show,
         commands.report,
+        scores.compare,
+        scores.rescore,
+        scores.verify,
         commands.doctor,
         leaderboard.submit,
+        leaderboard.export,
     ):
         made.command(command.__name__.rstrip("_"))(command)
     cache = typer.Typer(help="What earlier runs left in the cache.", no_args_is_help=True)
@@ -67,6 +71,7 @@ def app() -> typer.Typer:
     bench.command("unlearn")(commands.bench_unlearn)
     bench.command("data")(commands.bench_data)
     made.add_typer(bench, name="bench")
+    made.command("meta-eval")(commands.meta_eval)
     return made
 
 

@@ -13,9 +13,16 @@ Benchmark = Annotated[
     str | None, typer.Option(help="A benchmark preset; the model's own default if left out.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of training, unlearning and intervals.")]
+Golds = Annotated[
+    int, typer.Option(min=1, help="Gold models to compare with; at least 5 for published tables.")
+]
 Config = Annotated[Path | None, typer.Option(help="YAML file; beats presets, beaten by --set.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, e.g. method.lr=1e-4")
+]
+Probe = Annotated[
+    list[str] | None,
+    typer.Option(help="leakage (every path to a fact) or privacy (membership, memorisation)."),
 ]
 DataDir = Annotated[
     Path | None, typer.Option(help="A local copy of a published benchmark's files.")
@@ -25,8 +32,14 @@ Cache = Annotated[
 ]
 
 
-def _with(sets: list[str] | None, data_dir: Path | None) -> list[str]:
-    return [*(sets or ()), *([f"benchmark.data_dir={data_dir}"] if data_dir else ())]
+def _with(
+    sets: list[str] | None, data_dir: Path | None, probe: list[str] | None = None
+) -> list[str]:
+    return [
+        *(sets or ()),
+        *([f"benchmark.data_dir={data_dir}"] if data_dir else ()),
+        *(f"probe.{name}=true" for name in probe or ()),
+    ]
 
 
 def console(**options: Any) -> Any:
@@ -50,8 +63,10 @@ def run(
     model: Model = "llava-tiny",
     benchmark: Benchmark = None,
     seed: Seed = 0,
+    golds: Golds = 1,
     config: Config = None,
     sets: Sets = None,
+    probe: Probe = None,
     data_dir: DataDir = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("runs"),
     cache: Cache = None,
@@ -61,13 +76,21 @@ def run(
     from mubench.runner.plan import plan as make
 
     made = make(
-        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir))
+        resolve(
+            method,
+            model,
+            benchmark,
+            seed=seed,
+            golds=golds,
+            file=config,
+            sets=_with(sets, data_dir, probe),
+        )
     )
     from mubench.report.tables import render
     from mubench.runner.execute import execute
 
     folder = execute(made, open_store(cache), out, console(stderr=True))
-    render(_read_record(folder), console())
+    render(read_record(folder), console())
     # Plain prints: a path must not be wrapped by the table's console.
     print(f"report: {folder / 'report.html'}")
     print(f"record: {folder / 'record.json'}")
@@ -183,8 +206,10 @@ def plan(
     model: Model = "llava-tiny",
     benchmark: Benchmark = None,
     seed: Seed = 0,
+    golds: Golds = 1,
     config: Config = None,
     sets: Sets = None,
+    probe: Probe = None,
     data_dir: DataDir = None,
     cache: Cache = None,
 ) -> None:
@@ -196,7 +221,15 @@ def plan(
     from mubench.runner.plan import plan as make
 
     made = make(
-        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir))
+        resolve(
+            method,
+            model,
+            benchmark,
+            seed=seed,
+            golds=golds,
+            file=config,
+            sets=_with(sets, data_dir, probe),
+        )
     )
     store = open_store(cache)
     expected = estimate(made.spec, store, made)
@@ -301,24 +334,15 @@ def report(
     """Print the table of a finished run again."""
     from mubench.report.tables import render
 
-    render(_read_record(run), console())
+    render(read_record(run), console())
     print(f"report: {(run if run.is_dir() else run.parent) / 'report.html'}")
 
 
-def _read_record(folder: Path) -> Any:
-    from pydantic import ValidationError
+def read_record(folder: Path) -> Any:
+    """The record of a run folder."""
+    from mubench.runner import rescore
 
-    from mubench.errors import DamagedError, UsageError
-    from mubench.record import RunRecord
-
-    path = folder / "record.json" if folder.is_dir() else folder
-    try:
-        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"no run at {folder}: {path} cannot be read") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise DamagedError(f"{path} is not a run record: {first}") from error
+    return rescore.read_record(folder)
 
 
 def doctor(cache: Cache = None) -> None:
@@ -362,6 +386,47 @@ def cache_clear(
     if what and not removed:
         raise UsageError(f"nothing in the cache is called '{what}' (see: mubench cache ls)")
     print(f"removed {removed} stage{'s' if removed != 1 else ''}")
+
+
+def meta_eval(
+    model: Model = "llava-tiny",
+    benchmark: Benchmark = None,
+    method: Method = "grad-diff",
+    pool: Annotated[int, typer.Option(min=2, help="Models in each pool, one a seed.")] = 5,
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table as markdown.")] = None,
+    cache: Cache = None,
+) -> None:
+    """Which metrics tell models apart that learned the forget people and that never saw them."""
+    import shlex
+
+    from rich.table import Table
+
+    from mubench.config.resolve import resolve
+    from mubench.errors import OutputError
+    from mubench.runner import meta_eval as runner
+
+    wanted = [*(sets or ()), "probe.privacy=true"]
+    specs = [resolve(method, model, benchmark, seed=seed, sets=wanted) for seed in range(pool)]
+    found = runner.meta_eval(specs, open_store(cache), console(stderr=True))
+    table = Table(title=f"{pool} models a pool", title_justify="left")
+    for column in ("metric", "faithfulness", "R", "Q", "robustness", "admitted"):
+        table.add_column(column)
+    for one in found:
+        figures = (one.faithfulness.value, one.relearned, one.quantised, one.robustness)
+        shown = (f"{figure:.2f}" for figure in figures)
+        table.add_row(one.metric, *shown, "yes" if one.admitted else "no")
+    console().print(table)
+    if out:
+        words = ["--model", model, "--method", method, "--pool", str(pool)]
+        words += ["--benchmark", benchmark] if benchmark else []
+        words += [part for item in sets or () for part in ("--set", item)]
+        text = runner.markdown(found, f"mubench meta-eval {shlex.join(words)}", pool)
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write {out}: {error.strerror}") from error
+        print(f"table: {out}")
 
 
 Repeats = Annotated[int, typer.Option(min=1, help="Interleaved repeats.")]

@@ -16,22 +16,23 @@ from mubench.registry import METHODS
 
 from .schema import (
     BENCHMARKS,
+    AnyBenchmark,
     Gate,
     MethodSettings,
     ModelSettings,
-    PeopleSettings,
     Prediction,
-    PublishedSettings,
+    Probing,
     RunSpec,
-    Training,
+    TargetTraining,
 )
 
 #: Beside ``benchmark`` and ``method``, whose schema depends on what is named.
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "model": ModelSettings,
-    "target": Training,
+    "target": TargetTraining,
     "gate": Gate,
     "predict": Prediction,
+    "probe": Probing,
 }
 NAMES = ("benchmark", *SECTIONS, "method")
 
@@ -103,6 +104,7 @@ def resolve(
     benchmark: str | None = None,
     *,
     seed: int = 0,
+    golds: int = 1,
     file: Path | None = None,
     sets: Iterable[str] = (),
 ) -> RunSpec:
@@ -115,6 +117,7 @@ def resolve(
         "predict": model_preset.pop("predict", {}),
         "model": {"name": model, **model_preset},
         "gate": {},
+        "probe": {},
     }
     parts: dict[str, Any] = {
         section: _validated(section, schema, bases[section], layers)
@@ -130,18 +133,19 @@ def resolve(
         benchmark=_benchmark(benchmark or str(model_preset["benchmark"]), layers),
         method=MethodSettings(name=entry.name, target=entry.target, config=config.model_dump()),
         seed=seed,
+        golds=golds,
     )
 
 
-def resolve_benchmark(name: str, sets: Iterable[str] = ()) -> PeopleSettings | PublishedSettings:
+def resolve_benchmark(name: str, sets: Iterable[str] = ()) -> AnyBenchmark:
     """The settings of a benchmark alone."""
     return _benchmark(name, _layers(None, sets))
 
 
-def _benchmark(name: str, layers: list[dict[str, Any]]) -> PeopleSettings | PublishedSettings:
+def _benchmark(name: str, layers: list[dict[str, Any]]) -> AnyBenchmark:
     chosen = {"name": name, **preset("benchmarks", name)}
     schema = BENCHMARKS[chosen["kind"]]
-    made: PeopleSettings | PublishedSettings = _validated("benchmark", schema, chosen, layers)
+    made: AnyBenchmark = _validated("benchmark", schema, chosen, layers)
     return made
 
 

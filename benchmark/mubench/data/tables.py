@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from mubench.errors import DamagedError
 from mubench.hashing import sha
-from mubench.types import Example
+from mubench.types import Candidate, Example
 
 TABLES = ("people", "examples", "train", "images")
 #: Pictures that are held in memory at a time while the table is written.
@@ -51,7 +51,8 @@ class Tables:
     ``unseen`` (neither was trained on), ``celebrity``, ``holdout`` (people nobody was trained on)
     or ``general``. ``train``: sets ``people``, ``celebrity`` and ``general``. ``images``: encoded
     pictures by id, made while they are written. ``splits``: lists of person ids, see
-    `mubench.data.splits`.
+    `mubench.data.splits`. ``galleries``: what questions of a dual encoder choose from, by name.
+    ``groups``: who stands in a group photo, from left to right, by its id.
     """
 
     name: str
@@ -63,6 +64,8 @@ class Tables:
     images: Iterable[tuple[str, bytes]]
     splits: dict[str, list[str]]
     refusals: Sequence[str] = ()
+    galleries: Mapping[str, Sequence[Candidate]] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def pixels_sha(data: bytes) -> str:
@@ -95,18 +98,26 @@ def write(tables: Tables, folder: Path) -> dict[str, Any]:
         "examples": [asdict(row) for row in tables.examples],
         "train": [asdict(row) for row in tables.train],
     }
+    if tables.galleries:
+        rows["galleries"] = [
+            {"gallery": name, **asdict(candidate)}
+            for name, candidates in tables.galleries.items()
+            for candidate in candidates
+        ]
     for name, table in rows.items():
-        _check_unique(f"{name}.id", [row["id"] for row in table])
+        if name != "galleries":
+            _check_unique(f"{name}.id", [row["id"] for row in table])
         Dataset.from_list(table).to_parquet(folder / f"{name}.parquet")
     pictures = _write_images(tables.images, folder / "images.parquet")
     manifest = {
         "name": tables.name,
         "version": tables.version,
         "source": tables.source,
-        "content_sha": content_sha(rows, pictures, tables.splits, tables.refusals),
+        "content_sha": content_sha(rows, pictures, tables.splits, tables.refusals, tables.groups),
         "rows": {name: len(part) for name, part in {**rows, "images": pictures}.items()},
         "splits": tables.splits,
         "refusals": list(tables.refusals),
+        "groups": tables.groups,
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8")
@@ -118,10 +129,19 @@ def content_sha(
     pictures: Mapping[str, str],
     splits: Mapping[str, Sequence[str]],
     refusals: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
 ) -> str:
     """sha256 over the rows of the text tables, the pixels of every picture, and all else that a
     run depends on."""
-    return sha({**rows, "images": pictures, "splits": splits, "refusals": list(refusals)})
+    return sha(
+        {
+            **rows,
+            "images": pictures,
+            "splits": splits,
+            "refusals": list(refusals),
+            "groups": groups,
+        }
+    )
 
 
 def _write_images(images: Iterable[tuple[str, bytes]], path: Path) -> dict[str, str]:

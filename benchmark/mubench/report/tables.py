@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mubench.record import Cell, RunRecord, Value
-from mubench.report import view
+from mubench.report import probes, view
 from mubench.types import MODALITIES, ROLES
 
 #: From this width on every number carries half of its 95 % interval.
@@ -51,6 +51,13 @@ class SummaryTable:
     """The headline metrics: rows are aspect, set and task, column groups are modalities."""
 
     record: RunRecord
+    modalities: tuple[str, ...]
+
+    def _rows(self) -> Iterator[view.Row | str]:
+        """The rows that have a cell here, with the name of an aspect before its first."""
+        return _with_aspects(
+            [row for row in view.rows(self.record) if row.cells.keys() & set(self.modalities)]
+        )
 
     def _group(self, modality: str, *, wide: bool) -> Table:
         """Target, gold, method and gap of one modality, one line per line of the labels."""
@@ -59,7 +66,7 @@ class SummaryTable:
         for name, width in zip((*ROLES, "gap"), widths, strict=True):
             style = "bold" if name == "method" else ""
             group.add_column(name, justify="right", no_wrap=True, width=width, style=style)
-        for row in _with_aspects(view.rows(self.record)):
+        for row in self._rows():
             if isinstance(row, str):
                 group.add_row("", "", "", "")
             elif (cell := row.cells.get(modality)) is None:
@@ -73,7 +80,7 @@ class SummaryTable:
     def _labels(self) -> Table:
         labels = Table(box=None, padding=0, pad_edge=False)
         labels.add_column("", no_wrap=True)
-        for row in _with_aspects(view.rows(self.record)):
+        for row in self._rows():
             if isinstance(row, str):
                 labels.add_row(Text(view.ASPECT_TITLES[row].upper(), style="bold"))
             else:
@@ -85,10 +92,10 @@ class SummaryTable:
         wide = options.max_width >= WIDE
         table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, expand=True)
         table.add_column("", ratio=1)
-        for modality in MODALITIES:
+        for modality in self.modalities:
             title = Text(view.MODALITY_TITLES[modality])
             table.add_column(title, justify="center", width=37 if wide else 25)
-        table.add_row(self._labels(), *[self._group(m, wide=wide) for m in MODALITIES])
+        table.add_row(self._labels(), *[self._group(m, wide=wide) for m in self.modalities])
         yield table
 
 
@@ -102,9 +109,12 @@ def _with_aspects(rows: list[view.Row]) -> Iterator[view.Row | str]:
         yield row
 
 
-def summary_table(record: RunRecord) -> SummaryTable:
-    """The headline table, ready to be printed by rich; made for 100 columns, usable at 80."""
-    return SummaryTable(record)
+def summary_tables(record: RunRecord) -> Iterator[SummaryTable]:
+    """The headline numbers, two modalities a table, ready to be printed by rich; made for 100
+    columns, usable at 80."""
+    columns = view.modalities(record)
+    for at in range(0, len(columns), 2):
+        yield SummaryTable(record, columns[at : at + 2])
 
 
 def _rates_table(rates: list[view.Rate]) -> Table:
@@ -129,6 +139,42 @@ def _rate(rate: view.Rate | None) -> Text:
         return Text(view.MISSING, style="dim")
     text = f"{view.number(rate.target)}→{view.number(rate.method)}"
     return Text(text, style="yellow" if rate.moved else "")
+
+
+def _verdicts(record: RunRecord) -> Table:
+    """Equivalence to gold of every headline cell about the forget people."""
+    golds = view.gold_count(record)
+    against = f"{golds} gold models" if golds > 1 else "one gold model"
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(f"against {against}", no_wrap=True)
+    modalities = list(dict.fromkeys(m for row in view.judged(record) for m in row.cells))
+    for modality in modalities:
+        table.add_column(view.MODALITY_TITLES.get(modality, modality), no_wrap=True)
+    for row in view.judged(record):
+        cells = [row.cells.get(modality) for modality in modalities]
+        texts = [view.MISSING if cell is None else view.verdict(cell) for cell in cells]
+        table.add_row(f"{view.line(row.set, 9):<9} {view.line(row.label, 10)}", *texts)
+    return table
+
+
+def _forget_quality(record: RunRecord) -> Table:
+    """KS tests of the truth ratios, one row a set, modality and task."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("forget quality", no_wrap=True)
+    for column in ("KS", "between golds", "p", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("the method", no_wrap=True)
+    for quality in record.forget_quality:
+        modality = view.MODALITY_TITLES.get(quality.modality, quality.modality)
+        table.add_row(
+            f"{view.line(quality.set, 9):<9} {view.line(modality)} {view.line(quality.task)}",
+            view.number(quality.statistic),
+            view.number(quality.between_golds),
+            f"{quality.p:.2g}",
+            str(quality.n),
+            quality.direction,
+        )
+    return table
 
 
 def _paper_table(record: RunRecord) -> Table:
@@ -158,15 +204,27 @@ def render(record: RunRecord, console: Console) -> None:
     parts += [f"run {view.line(record.run_id, 16)}"]
     say: Callable[[Text], None] = console.print
     say(_line(" | ".join(parts), style="bold"))
+    if record.label is not None:
+        about = view.LABELS[record.label.name] + (" Not ranked." if record.label.gated else "")
+        say(_line(f"{record.label.name.upper()}:", about, style="bold"))
+        for evidence in record.label.evidence:
+            say(_line(" ", view.line(evidence, 200)))
     if record.status == "failed":
         say(_line(FAILED, style="bold red"))
     for warning in record.warnings:
         say(_line("warning:", view.line(warning, 400), style="yellow"))
     console.print()
     if view.rows(record):
-        console.print(summary_table(record))
+        for table in summary_tables(record):
+            console.print(table)
     else:
         say(_line("No headline metric was measured."))
+    if view.judged(record):
+        console.print()
+        console.print(_verdicts(record))
+    if record.forget_quality:
+        console.print()
+        console.print(_forget_quality(record))
     if rates := view.rates(record):
         console.print()
         console.print(_rates_table(rates))
@@ -174,6 +232,10 @@ def render(record: RunRecord, console: Console) -> None:
     if record.paper:
         console.print(_paper_table(record))
         say(_line(PAPER_LEGEND, style="dim"))
+        console.print()
+    for sentence in (*probes.leakage_words(record), *probes.privacy_words(record)):
+        say(_line(sentence))
+    if record.probes:
         console.print()
     if view.rows(record):
         say(_line(GAP_LEGEND, style="dim"))
