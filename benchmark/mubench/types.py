@@ -23,6 +23,12 @@ SETS: tuple[Set, ...] = ("forget", "test", "retain", "celebrity", "general")
 FOLDS: tuple[Fold, ...] = ("test", "dev")
 ROLES: tuple[Role, ...] = ("target", "gold", "method")
 
+
+def gold_roles(count: int) -> tuple[str, ...]:
+    """The names of ``count`` gold models, which differ by their random streams alone."""
+    return ("gold", *(f"gold-{number}" for number in range(1, count)))
+
+
 #: What each set says about an unlearning method.
 ASPECTS: Mapping[str, tuple[Set, ...]] = {
     "efficacy": ("forget",),

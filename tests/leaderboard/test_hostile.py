@@ -256,7 +256,6 @@ CASES = {
     "a cell invented": (in_record(lambda v: v["cells"].append({**v["cells"][0], "metric": "magic"})), "its cells are not those"),
     "warnings removed": (in_record(lambda v: v["warnings"].append("all is well")), "its warnings are not"),
     "fewer people claimed": (in_record(lambda v: v["data"]["persons"].update(forget=1)), "data.persons are not those"),
-    "another seed claimed": (set_spec("seed", value=7), "its predictions give"),
     "gold that is the target": (lambda f: twin(f, "target", "gold"), "do not differ"),
     # where it was made
     "a failed run": (set_record("status", "failed"), "the run is 'failed'"),
@@ -291,19 +290,19 @@ def rename(values):
 def twin(folder, source, copy):
     """One model's answers entered as another's, and the record made to fit them."""
     from mubench.leaderboard.bundle import read
-    from mubench.leaderboard.validate import _scored
-    from mubench.metrics import scoring
+    from mubench.leaderboard.validate import _answers, _scored
+    from mubench.metrics.assessment import assess
 
     path = folder / "predictions"
     (path / f"{copy}.jsonl.gz").write_bytes((path / f"{source}.jsonl.gz").read_bytes())
     seal(folder)
     bundle, asked = read(folder), made.questions()
-    scores = {role: _scored(bundle, role, asked.examples) for role in ("target", "gold", "method")}
-    cells = scoring.build_cells(asked.examples, scores, {}, 0)
+    said = {role: _answers(bundle, role, asked.examples) for role in ("target", "gold", "method")}
+    scores = {role: _scored(bundle, role, asked.examples, found) for role, found in said.items()}
+    found = assess(asked.examples, said, scores, {}, 0)
 
     def change(values):
-        values["cells"] = [cell.model_dump() for cell in cells]
-        values["warnings"] = scoring.collapse_warnings(cells)
+        values |= found.model_dump()
 
     edit_record(folder, change)
 

@@ -11,7 +11,7 @@ import typer
 
 from mubench.errors import EXIT_CODES, MubenchError
 
-from . import commands, data, leaderboard
+from . import commands, data, leaderboard, scores
 
 _CODES = "\n\n".join(f"  {code}: {meaning}" for code, meaning in EXIT_CODES.items())
 
@@ -34,6 +34,9 @@ def app() -> typer.Typer:
         commands.list_,
         commands.show,
         commands.report,
+        scores.compare,
+        scores.rescore,
+        scores.verify,
         commands.doctor,
         leaderboard.submit,
         leaderboard.export,

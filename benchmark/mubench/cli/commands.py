@@ -13,6 +13,9 @@ Benchmark = Annotated[
     str | None, typer.Option(help="A benchmark preset; the model's own default if left out.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of training, unlearning and intervals.")]
+Golds = Annotated[
+    int, typer.Option(min=1, help="Gold models to compare with; at least 5 for published tables.")
+]
 Config = Annotated[Path | None, typer.Option(help="YAML file; beats presets, beaten by --set.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, e.g. method.lr=1e-4")
@@ -60,6 +63,7 @@ def run(
     model: Model = "llava-tiny",
     benchmark: Benchmark = None,
     seed: Seed = 0,
+    golds: Golds = 1,
     config: Config = None,
     sets: Sets = None,
     probe: Probe = None,
@@ -72,7 +76,15 @@ def run(
     from mubench.runner.plan import plan as make
 
     made = make(
-        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir, probe))
+        resolve(
+            method,
+            model,
+            benchmark,
+            seed=seed,
+            golds=golds,
+            file=config,
+            sets=_with(sets, data_dir, probe),
+        )
     )
     from mubench.report.tables import render
     from mubench.runner.execute import execute
@@ -194,6 +206,7 @@ def plan(
     model: Model = "llava-tiny",
     benchmark: Benchmark = None,
     seed: Seed = 0,
+    golds: Golds = 1,
     config: Config = None,
     sets: Sets = None,
     probe: Probe = None,
@@ -208,7 +221,15 @@ def plan(
     from mubench.runner.plan import plan as make
 
     made = make(
-        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir, probe))
+        resolve(
+            method,
+            model,
+            benchmark,
+            seed=seed,
+            golds=golds,
+            file=config,
+            sets=_with(sets, data_dir, probe),
+        )
     )
     store = open_store(cache)
     expected = estimate(made.spec, store, made)
@@ -318,19 +339,10 @@ def report(
 
 
 def read_record(folder: Path) -> Any:
-    from pydantic import ValidationError
+    """The record of a run folder."""
+    from mubench.runner import rescore
 
-    from mubench.errors import DamagedError, UsageError
-    from mubench.record import RunRecord
-
-    path = folder / "record.json" if folder.is_dir() else folder
-    try:
-        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"no run at {folder}: {path} cannot be read") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise DamagedError(f"{path} is not a run record: {first}") from error
+    return rescore.read_record(folder)
 
 
 def doctor(cache: Cache = None) -> None:

@@ -105,6 +105,7 @@ def resolve(
     benchmark: str | None = None,
     *,
     seed: int = 0,
+    golds: int = 1,
     file: Path | None = None,
     sets: Iterable[str] = (),
 ) -> RunSpec:
@@ -133,6 +134,7 @@ def resolve(
         benchmark=_benchmark(benchmark or str(model_preset["benchmark"]), layers),
         method=MethodSettings(name=entry.name, target=entry.target, config=config.model_dump()),
         seed=seed,
+        golds=golds,
     )
 
 

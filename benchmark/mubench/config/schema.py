@@ -124,3 +124,4 @@ class RunSpec(Settings):
     predict: Prediction = Prediction()
     probe: Probing = Probing()
     seed: int = Field(default=0, ge=0)
+    golds: int = Field(default=1, ge=1, le=20)  # gold models, each with random streams of its own

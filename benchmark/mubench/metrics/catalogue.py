@@ -55,6 +55,16 @@ _PARSED = MetricInfo(
     "share of texts that ended by themselves and are neither refusal nor degenerate",
 )
 
+_TRUTH_RATIO = MetricInfo(
+    "truth_ratio",
+    "to_gold",
+    "probability",
+    False,
+    "Truth ratio",
+    "p(paraphrase) / (p(paraphrase) + p(wrong)) of exp(log p / tokens), p(wrong) the geometric "
+    "mean over the wrong answers; the answer itself where it has no paraphrase",
+)
+
 #: What ``score`` gives per task, in the order in which it is shown.
 METRICS: Mapping[str, tuple[MetricInfo, ...]] = {
     "choice": (
@@ -118,6 +128,7 @@ METRICS: Mapping[str, tuple[MetricInfo, ...]] = {
             "share of texts equal to the true answer after normalisation",
         ),
         _PROBABILITY,
+        _TRUTH_RATIO,
         _PARSED,
         _REFUSAL,
         _DEGENERATE,
@@ -132,6 +143,7 @@ METRICS: Mapping[str, tuple[MetricInfo, ...]] = {
             "share of texts equal to the missing words after normalisation",
         ),
         _PROBABILITY,
+        _TRUTH_RATIO,
         _PARSED,
         _REFUSAL,
         _DEGENERATE,

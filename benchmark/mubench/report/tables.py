@@ -131,6 +131,22 @@ def _rate(rate: view.Rate | None) -> Text:
     return Text(text, style="yellow" if rate.moved else "")
 
 
+def _verdicts(record: RunRecord) -> Table:
+    """Equivalence to gold of every headline cell about the forget people."""
+    golds = view.gold_count(record)
+    against = f"{golds} gold models" if golds > 1 else "one gold model"
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(f"against {against}", no_wrap=True)
+    modalities = list(dict.fromkeys(m for row in view.judged(record) for m in row.cells))
+    for modality in modalities:
+        table.add_column(view.MODALITY_TITLES.get(modality, modality), no_wrap=True)
+    for row in view.judged(record):
+        cells = [row.cells.get(modality) for modality in modalities]
+        texts = [view.MISSING if cell is None else view.verdict(cell) for cell in cells]
+        table.add_row(f"{view.line(row.set, 9):<9} {view.line(row.label, 10)}", *texts)
+    return table
+
+
 def _paper_table(record: RunRecord) -> Table:
     """MLLMU-Bench's own numbers, one row a set and metric, as its paper gives them."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -158,6 +174,11 @@ def render(record: RunRecord, console: Console) -> None:
     parts += [f"run {view.line(record.run_id, 16)}"]
     say: Callable[[Text], None] = console.print
     say(_line(" | ".join(parts), style="bold"))
+    if record.label is not None:
+        about = view.LABELS[record.label.name] + (" Not ranked." if record.label.gated else "")
+        say(_line(f"{record.label.name.upper()}:", about, style="bold"))
+        for evidence in record.label.evidence:
+            say(_line(" ", view.line(evidence, 200)))
     if record.status == "failed":
         say(_line(FAILED, style="bold red"))
     for warning in record.warnings:
@@ -167,6 +188,20 @@ def render(record: RunRecord, console: Console) -> None:
         console.print(summary_table(record))
     else:
         say(_line("No headline metric was measured."))
+    if view.judged(record):
+        console.print()
+        console.print(_verdicts(record))
+    for quality in record.forget_quality:
+        where = f"{quality.set} {view.MODALITY_TITLES.get(quality.modality, quality.modality)}"
+        between = quality.between_golds
+        own = "" if between is None else f", between golds {view.number(between)}"
+        say(
+            _line(
+                f"forget quality, {view.line(where)} {view.line(quality.task)}:",
+                f"KS {view.number(quality.statistic)}{own}, p = {quality.p:.2g},",
+                f"{quality.direction}, n = {quality.n}",
+            )
+        )
     if rates := view.rates(record):
         console.print()
         console.print(_rates_table(rates))

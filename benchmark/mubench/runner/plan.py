@@ -11,7 +11,7 @@ from mubench.errors import UsageError
 from mubench.hashing import code_sha, sha
 from mubench.models.load import source_identity
 from mubench.registry import METHODS
-from mubench.types import MethodInfo
+from mubench.types import ROLES, MethodInfo, gold_roles
 
 from .sources import FOLDERS, Size, source
 from .store import Store
@@ -87,6 +87,12 @@ def method_info(spec: RunSpec) -> MethodInfo:
     return info
 
 
+def held_out(spec: RunSpec) -> bool:
+    """Whether the method is one more gold model: with several to compare with, ``gold`` is none of
+    them, and so shows what retraining once more looks like."""
+    return spec.golds > 1 and method_info(spec).extra.get("stage") == "gold"
+
+
 def method_class(spec: RunSpec) -> Any:
     target = spec.method.target
     if ".py:" in target:
@@ -119,8 +125,13 @@ def plan(spec: RunSpec) -> Plan:
         "code": code_sha(*CODE["model"]),
     }
     target = Node("train", "target", sha({**base, "role": "target"}), (data.key,))
-    gold = Node("train", "gold", sha({**base, "role": "gold", **split}), (data.key,))
-    nodes = [data, target, _predict(spec, target, data), gold, _predict(spec, gold, data)]
+    trained = [target]
+    for role in gold_roles(spec.golds):
+        trained.append(Node("train", role, sha({**base, "role": role, **split}), (data.key,)))
+    if held_out(spec):
+        key = sha({**base, "role": gold_roles(spec.golds + 1)[-1], **split})
+        trained.append(Node("train", "method", key, (data.key,)))
+    nodes = [data, *(node for made in trained for node in (made, _predict(spec, made, data)))]
     if info.kind != "reference":
         config = dict(spec.method.config)
         # A two-stage method's scale enters after its training: a sweep over it trains once.
@@ -161,9 +172,10 @@ def plan(spec: RunSpec) -> Plan:
         predicted,
     )
     nodes.append(score)
+    models = {n.role: n for n in nodes if n.kind in ("train", "unlearn") and n.role in ROLES}
     if spec.predict.track == "paper":
-        nodes += [_paper(spec, node, data) for node in nodes if node.kind in ("train", "unlearn")]
-    nodes += _probes(spec, info, data, {n.role: n for n in nodes if n.kind in ("train", "unlearn")})
+        nodes += [_paper(spec, node, data) for node in models.values()]
+    nodes += _probes(spec, info, data, models)
     run_id = sha({"spec": _identity(spec), "score": score.key})[:12]
     return Plan(spec, run_id, tuple(nodes), made.not_asked)
 

@@ -25,10 +25,12 @@ def train_model(
     sets = ("retain", "celebrity", "general", *(("forget",) if role == "target" else ()))
     examples = data.train(*sets)
     training = spec.target
-    seed_libraries(integer(spec.seed, "train"))
+    # Further golds differ from the first in what is random alone.
+    names = ("train",) if role in ("target", "gold") else ("train", role)
+    seed_libraries(integer(spec.seed, *names))
     model = load_model(spec.model, data.image)
     parameters = model.train_scope(training.scope)
-    source = loops.epochs(examples, training.batch_size, stream(spec.seed, "train", "batches"))
+    source = loops.epochs(examples, training.batch_size, stream(spec.seed, *names, "batches"))
     settings = loops.LoopSettings.of(training, examples)
     log = loops.train(
         lambda _: {"nll": model.nll(model.encode(next(source)))},
