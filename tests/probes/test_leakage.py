@@ -193,8 +193,8 @@ def test_every_form_is_a_column_with_its_items():
     counts = {(c.axes["path"], c.axes["form"]): (c.n, c.persons) for c in cells}
     assert counts["image", "choice"] == (5 * people, people)
     assert counts["image", "cloze"] == counts["image", "free"] == (2 * people, people)
-    assert counts["image", "likelihood"] == (4 * people, people)
-    assert counts["image", "first_token"] == (2 * people, people)  # a sentence has none
+    # A sentence says more than the fact, so it has neither.
+    assert counts["image", "likelihood"] == counts["image", "first_token"] == (2 * people, people)
     assert counts["whose-portrait", "first_token"] == (people, people)
     assert counts["whose-portrait", "free"] == (people, people)
     assert {c.axes["form"] for c in cells} == set(COLUMNS)

@@ -11,7 +11,7 @@ from mubench.errors import UsageError
 from mubench.hashing import code_sha, sha
 from mubench.models.load import source_identity
 from mubench.registry import METHODS
-from mubench.types import ROLES, MethodInfo, gold_roles
+from mubench.types import ROLES, MethodInfo, Role, gold_roles
 
 from .sources import FOLDERS, Size, source
 from .store import Store
@@ -213,9 +213,7 @@ def _paper(spec: RunSpec, model: Node, data: Node) -> Node:
     return Node("paper", model.role, sha(key), (model.key, data.key))
 
 
-def _probes(
-    spec: RunSpec, info: MethodInfo, data: Node, models: Mapping[str | None, Node]
-) -> list[Node]:
+def _probes(spec: RunSpec, info: MethodInfo, data: Node, models: Mapping[Role, Node]) -> list[Node]:
     """The stages of the probes that are asked for, one a model."""
     base = {
         "data": data.key,
@@ -232,7 +230,7 @@ def _probes(
     found = []
     if spec.probe.leakage:
         found += [node("leakage", role, model) for role, model in models.items()]
-        if "method" in models and info.weight_access == "measured":
+        if info.kind != "reference" and info.weight_access == "measured":
             found.append(node("components", "method", models["target"], models["method"]))
     if spec.probe.privacy:
         start = {"source": source_identity(spec.model), "dtype": spec.model.dtype}
