@@ -262,6 +262,7 @@ CASES = {
     "changed code": (in_record(lambda v: v["provenance"]["package"].update(dirty=True)), "was made by changed code"),
     "code that nobody knows": (in_record(lambda v: v["provenance"]["package"].update(commit=None)), "does not say which code"),
     "provenance that is a list": (in_record(lambda v: v["provenance"].update(package=[])), "does not say which code"),
+    "the paper track": (set_record("paper", [{"set": "forget", "modality": "text", "task": "choice", "metric": "accuracy", "n": 1, "target": 1.0, "gold": 0.0, "method": 0.0}]), "holds the paper track"),
     "made tomorrow": (set_record("created", "2999-01-01T00:00:00+00:00"), "in the future"),
     "made never": (set_record("created", "yesterday"), "is no time"),
     "a time without a zone": (set_record("created", "2026-01-01T00:00:00"), "is no time"),

@@ -107,6 +107,11 @@ def test_probes_of_another_split_seed_or_length_are_other_stages():
         assert not set(usual.values()) & set(other.values())
 
 
+def test_a_model_that_answers_no_questions_is_not_probed():
+    with pytest.raises(UsageError, match="leave out --probe"):
+        plan(resolve("none", "clip-tiny", sets=PROBES))
+
+
 def test_a_probe_that_is_not_there_is_refused(tmp_path):
     done = mubench("plan", "--method", "npo", "--probe", "leakge", "--cache", str(tmp_path))
     assert "unknown key 'probe.leakge': did you mean 'probe.leakage'" in error_line(done, 2)

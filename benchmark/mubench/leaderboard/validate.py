@@ -97,6 +97,8 @@ class Validator:
             questions = self._questions(bundle.record, spec)
             self._check_numbers(bundle, spec, questions)
             verdict.notes += self._copies.add(bundle)
+            if bundle.record.probes:
+                verdict.notes.append("its probes are as submitted: their answers are not in it")
         except Refusal as refusal:
             verdict.refusals.append(str(refusal))
         except OSError as error:
@@ -177,6 +179,8 @@ def _check_origin(record: RunRecord) -> None:
     """The run finished, was made by code that is known, and gives away nothing of a machine."""
     if record.status != "ok":
         raise Refusal(RECORD, f"the run is '{record.status}'", "submit a run that finished")
+    if record.paper:
+        raise Refusal(RECORD, "holds the paper track, whose numbers have no intervals", AGAIN)
     if not _RUN_ID.fullmatch(record.run_id):
         raise Refusal(RECORD, f"'{record.run_id}' is no run id", AGAIN)
     try:

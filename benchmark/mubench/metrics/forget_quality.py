@@ -48,4 +48,4 @@ def forget_quality(
                 between_golds=float(statistics.median(pairs)) if pairs else None,
             )
         )
-    return found
+    return sorted(found, key=lambda one: (one.set, one.modality, one.task))

@@ -10,13 +10,6 @@ from mubench.metrics.text import normalise
 from mubench.record import Signal
 from mubench.types import ROLES, Example, Response
 
-#: What each signal means, for tables and pages.
-SIGNALS = {
-    "option_entropy": "entropy of the places of the chosen options, 1 if all are chosen alike",
-    "distinct_2": "different pairs of neighbouring words among all of the texts",
-    "perplexity": "perplexity of the true options of general questions, a neutral text",
-}
-
 
 def signals(
     examples: Sequence[Example], responses: Mapping[str, Mapping[str, Response]]
@@ -44,6 +37,7 @@ def signals(
 
 
 def _option_entropy(asked: Sequence[Example], responses: Sequence[Response]) -> float | None:
+    """Entropy of the places of the chosen options, 1 where all are chosen equally often."""
     chosen: Counter[int] = Counter()
     for response in responses:
         means = [p / n for p, n in zip(response.logprobs, response.lengths, strict=True)]
@@ -56,7 +50,10 @@ def _option_entropy(asked: Sequence[Example], responses: Sequence[Response]) -> 
 
 
 def _distinct_2(asked: Sequence[Example], responses: Sequence[Response]) -> float | None:
-    """Beginning and end of a text count as words: one-word answers have pairs too."""
+    """Share of different pairs among all pairs of neighbouring words of all texts.
+
+    Beginning and end of a text count as words: one-word answers have pairs too.
+    """
     if any(response.text is None for response in responses):
         return None
     rows = [("", *normalise(response.text or "").split(), "") for response in responses]
@@ -65,6 +62,7 @@ def _distinct_2(asked: Sequence[Example], responses: Sequence[Response]) -> floa
 
 
 def _perplexity(asked: Sequence[Example], responses: Sequence[Response]) -> float | None:
+    """exp of the mean negative log-probability a token of the true options."""
     total, tokens = 0.0, 0
     for example, response in zip(asked, responses, strict=True):
         if not response.lengths:

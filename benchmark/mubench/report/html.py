@@ -100,7 +100,7 @@ def verdict(record: RunRecord) -> list[str]:
     """
     method = view.line(view.identity(record).method, 40)
     forget, retain = (
-        [cell for m in MODALITIES if (cell := _main_cell(record, name, m)) is not None]
+        [cell for m in view.modalities(record) if (cell := _main_cell(record, name, m)) is not None]
         for name in ("forget", "retain")
     )
     sentences = []
@@ -175,6 +175,13 @@ def _picture(record: RunRecord, modality: str) -> dict[str, Any]:
     }
 
 
+def _mood(record: RunRecord) -> str:
+    """How the label is coloured: reached, on the way, or broken."""
+    if record.label is None or record.label.name in ("under-forgot", "over-forgot"):
+        return "is-open"
+    return "is-good" if record.label.name == "matched" else "is-bad"
+
+
 def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
 
@@ -208,6 +215,7 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         bar=bar,
         line=view.line,
         pretty=_pretty,
+        verdict=view.verdict,
         told=view.told,
     )
     script = loader.get_source(environment, "report.js")[0]
@@ -223,7 +231,13 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         script=Markup(script),
         script_hash=script_hash,
         style=Markup(style),
-        pictures=[_picture(record, modality) for modality in MODALITIES],
+        label_meaning=view.LABELS[record.label.name] if record.label else "",
+        label_mood=_mood(record),
+        judged=view.judged(record),
+        judged_modalities=list(dict.fromkeys(m for row in view.judged(record) for m in row.cells)),
+        golds=view.gold_count(record),
+        signal_titles=view.SIGNALS,
+        pictures=[_picture(record, modality) for modality in view.modalities(record)],
         rows=view.rows(record),
         probes=probes.shown(record, MODALITIES),
         rates={(rate.set, rate.modality, rate.metric): rate for rate in rates},
@@ -238,7 +252,7 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         },
         seconds=total,
         seconds_earlier=earlier,
-        modalities=MODALITIES,
+        modalities=view.modalities(record),
         modality_titles=view.MODALITY_TITLES,
         aspect_titles=view.ASPECT_TITLES,
         rate_titles=view.RATES,

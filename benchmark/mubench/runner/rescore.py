@@ -185,19 +185,22 @@ def differences(claimed: Assessment, found: Assessment) -> list[str]:
     for name in Assessment.model_fields:
         one, other = (values.model_dump()[name] for values in (claimed, found))
         if isinstance(one, list) and len(one) == len(other):
-            for a, b in zip(one, other, strict=True):
-                if not alike(a, b):
-                    said.append(f"{name}: {_told(a)} is {_told(b)} when computed again")
+            said += [
+                f"{name}: {_told(a, b)}" for a, b in zip(one, other, strict=True) if not alike(a, b)
+            ]
         elif not alike(one, other):
-            said.append(f"{name} are other ones when computed again")
+            said.append(f"{name}: other ones when computed again")
     return said
 
 
-def _told(value: Any) -> str:
-    if not isinstance(value, dict):
-        return f"'{value}'"
-    keys = ("set", "modality", "task", "metric", "name", "method")
-    return " ".join(str(value[key]) for key in keys if key in value)
+def _told(claimed: Any, found: Any) -> str:
+    """Which entry of a list it is, and what about it is wrong."""
+    if not isinstance(claimed, dict):
+        return f"'{claimed}' is '{found}' when computed again"
+    keys = ("set", "modality", "task", "metric", "name")
+    which = " ".join(str(claimed[key]) for key in keys if key in claimed)
+    wrong = next(key for key in found if not alike(claimed.get(key), found[key]))
+    return f"{which}: {wrong} is {claimed.get(wrong)}, computed again {found[wrong]}"
 
 
 def alike(claimed: Any, computed: Any) -> bool:
