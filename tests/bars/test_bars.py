@@ -15,10 +15,8 @@ from mubench.record import RunRecord
 
 pytestmark = pytest.mark.bars
 
-#: Methods whose settings for this small model were chosen; of two only the depth had to be.
-UNLEARNING = [
-    name for name in presets("models")["llava-tiny"]["methods"] if name not in ("uld", "mip-editor")
-]
+#: Methods whose settings for this small model were chosen.
+UNLEARNING = list(presets("models")["llava-tiny"]["methods"])
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class Item:
 
     image: Example
     text: Example
-    other: Mapping[Modality, Example]
+    other: Mapping[str, Example]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +150,7 @@ TITLES = {**{path.name: path.title for path in PATHS}, **REVERSE}
 
 def items(examples: Sequence[Example]) -> list[Item]:
     """The forget questions that are asked in both modalities, in the order of the examples."""
-    found: defaultdict[tuple[str, str, str], dict[tuple[str, Modality], Example]] = defaultdict(
-        dict
-    )
+    found: defaultdict[tuple[str, str, str], dict[tuple[str, str], Example]] = defaultdict(dict)
     for example in examples:
         if example.set in ASPECTS["efficacy"] + ASPECTS["generalizability"]:
             key = (example.person, example.fact, example.task)

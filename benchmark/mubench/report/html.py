@@ -100,7 +100,7 @@ def verdict(record: RunRecord) -> list[str]:
     """
     method = view.line(view.identity(record).method, 40)
     forget, retain = (
-        [cell for m in MODALITIES if (cell := _main_cell(record, name, m)) is not None]
+        [cell for m in view.modalities(record) if (cell := _main_cell(record, name, m)) is not None]
         for name in ("forget", "retain")
     )
     sentences = []
@@ -237,7 +237,7 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         judged_modalities=list(dict.fromkeys(m for row in view.judged(record) for m in row.cells)),
         golds=view.gold_count(record),
         signal_titles=view.SIGNALS,
-        pictures=[_picture(record, modality) for modality in MODALITIES],
+        pictures=[_picture(record, modality) for modality in view.modalities(record)],
         rows=view.rows(record),
         probes=probes.shown(record, MODALITIES),
         rates={(rate.set, rate.modality, rate.metric): rate for rate in rates},
@@ -252,7 +252,7 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         },
         seconds=total,
         seconds_earlier=earlier,
-        modalities=MODALITIES,
+        modalities=view.modalities(record),
         modality_titles=view.MODALITY_TITLES,
         aspect_titles=view.ASPECT_TITLES,
         rate_titles=view.RATES,

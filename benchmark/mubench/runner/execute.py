@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mubench.config.schema import PeopleSettings, PublishedSettings, RunSpec
+from mubench.config.schema import AnyBenchmark, RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.data.tables import write
 from mubench.errors import OutputError
@@ -56,6 +56,7 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
         get(plan.node("data"), data_builder(spec.benchmark)),
         spec.benchmark.forget_ratio,
         spec.benchmark.fold,
+        spec.benchmark.scope,
     )
     info = method_info(spec)
     deltas: dict[str, list[Path]] = {}
@@ -136,7 +137,7 @@ def stage(
 
 
 def data_builder(
-    settings: PeopleSettings | PublishedSettings,
+    settings: AnyBenchmark,
 ) -> Callable[[Path, Report], dict[str, Any]]:
     """What the data stage of these settings does: write the benchmark's tables."""
 

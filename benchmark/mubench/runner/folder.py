@@ -117,7 +117,7 @@ def _said(example: Example, response: dict[str, Any]) -> str:
 
 
 def _verdict(scores: dict[str, float]) -> bool | None:
-    for name in ("accuracy", "keyword", "match"):
+    for name in ("accuracy", "keyword", "match", "r1"):
         if name in scores:
             return scores[name] == 1.0
     return None

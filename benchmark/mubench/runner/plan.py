@@ -6,31 +6,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mubench.config.schema import PeopleSettings, PublishedSettings, RunSpec
+from mubench.config.schema import AnyBenchmark, RunSpec
 from mubench.errors import UsageError
 from mubench.hashing import code_sha, sha
 from mubench.models.load import source_identity
 from mubench.registry import METHODS
-from mubench.types import ROLES, MethodInfo, gold_roles
+from mubench.types import ROLES, MethodInfo, ModelKind, gold_roles
 
 from .sources import FOLDERS, Size, source
 from .store import Store
 
+
+def _models(*names: str) -> tuple[str, ...]:
+    return tuple(f"mubench.models.{name}" for name in names)
+
+
+_TRAINED_MLLM = _models("hf_mllm", "deltas", "encoding", "layouts")
+_MLLM = (
+    *_TRAINED_MLLM,
+    *_models("behaviours", "components", "decoding", "engine", "gradients", "load", "packing"),
+    *_models("protocols", "raw_prompts", "reading", "scorer", "traces"),
+)
+_CLIP = _models("behaviours", "contrastive", "dual_encoder", "open_clip_files", "protocols")
+#: Code of a kind of model that its training depends on, and its answers.
+TRAINED: Mapping[ModelKind, tuple[str, ...]] = {"mllm": _TRAINED_MLLM, "clip": _CLIP}
+ANSWERING: Mapping[ModelKind, tuple[str, ...]] = {
+    "mllm": _MLLM,
+    "clip": (*_CLIP, *_models("load", "packing", "retrieval")),
+}
 #: Code that a stage's result depends on; a change of it makes a new key.
 CODE: Mapping[str, tuple[str, ...]] = {
-    "model": (
-        "mubench.models.hf_mllm",
-        "mubench.models.deltas",
-        "mubench.models.encoding",
-        "mubench.models.layouts",
-        "mubench.methods.loops",
-        "mubench.runner.stages.training",
-    ),
-    "predict": ("mubench.models", "mubench.runner.stages.prediction"),
+    "model": ("mubench.methods.loops", "mubench.runner.stages.training"),
+    "predict": ("mubench.runner.stages.prediction",),
     "score": ("mubench.metrics", "mubench.stats", "mubench.runner.stages.scores"),
-    "paper": ("mubench.models", "mubench.tracks", "mubench.runner.stages.paper"),
+    "paper": (*_MLLM, "mubench.tracks", "mubench.runner.stages.paper"),
     "probe": (
-        "mubench.models",
+        *_MLLM,
         "mubench.probes",
         "mubench.runner.stages.prediction",
         "mubench.runner.stages.probes",
@@ -113,16 +124,21 @@ def plan(spec: RunSpec) -> Plan:
         )
     if spec.predict.track == "paper" and (reason := info.extra.get("paper_track")):
         raise UsageError(f"predict.track=paper does not go with {info.name}: {reason}")
+    if spec.model.kind not in spec.benchmark.models:
+        raise UsageError(
+            f"benchmark {spec.benchmark.name} asks {' and '.join(spec.benchmark.models)} models, "
+            f"and {spec.model.name} is of kind {spec.model.kind}: leave out --benchmark"
+        )
     data = data_node(spec.benchmark)
     # The target knows everybody, whoever is to be forgotten: all splits share it.
-    split = {"ratio": spec.benchmark.forget_ratio, "fold": spec.benchmark.fold}
+    split = _split(spec.benchmark)
     base = {
         "source": source_identity(spec.model),
         "dtype": spec.model.dtype,
         "training": spec.target.model_dump(),
         "data": data.key,
         "seed": spec.seed,
-        "code": code_sha(*CODE["model"]),
+        "code": code_sha(*TRAINED[spec.model.kind], *CODE["model"]),
     }
     target = Node("train", "target", sha({**base, "role": "target"}), (data.key,))
     trained = [target]
@@ -182,9 +198,14 @@ def plan(spec: RunSpec) -> Plan:
     return Plan(spec, run_id, tuple(nodes), made.not_asked)
 
 
-def data_node(settings: PeopleSettings | PublishedSettings) -> Node:
+def data_node(settings: AnyBenchmark) -> Node:
     """The stage that makes a benchmark's tables."""
     return Node("data", None, sha(source(settings).identity()))
+
+
+def _split(benchmark: AnyBenchmark) -> dict[str, Any]:
+    """Who is forgotten, and what of them."""
+    return {"ratio": benchmark.forget_ratio, "fold": benchmark.fold, "scope": benchmark.scope}
 
 
 def _predict(spec: RunSpec, model: Node, data: Node) -> Node:
@@ -195,9 +216,9 @@ def _predict(spec: RunSpec, model: Node, data: Node) -> Node:
             {
                 "model": model.key,
                 "data": data.key,
-                "split": [spec.benchmark.forget_ratio, spec.benchmark.fold],
+                "split": _split(spec.benchmark),
                 "settings": spec.predict.model_dump(exclude={"track"}),
-                "code": code_sha(*CODE["predict"]),
+                "code": code_sha(*ANSWERING[spec.model.kind], *CODE["predict"]),
             }
         ),
         (model.key, data.key),
@@ -208,20 +229,18 @@ def _paper(spec: RunSpec, model: Node, data: Node) -> Node:
     key = {
         "model": model.key,
         "data": data.key,
-        "split": [spec.benchmark.forget_ratio, spec.benchmark.fold],
+        "split": _split(spec.benchmark),
         "seed": spec.seed,
         "code": code_sha(*CODE["paper"]),
     }
     return Node("paper", model.role, sha(key), (model.key, data.key))
 
 
-def _probes(
-    spec: RunSpec, info: MethodInfo, data: Node, models: Mapping[str | None, Node]
-) -> list[Node]:
+def _probes(spec: RunSpec, info: MethodInfo, data: Node, models: Mapping[Any, Node]) -> list[Node]:
     """The stages of the probes that are asked for, one a model."""
     base = {
         "data": data.key,
-        "split": [spec.benchmark.forget_ratio, spec.benchmark.fold],
+        "split": _split(spec.benchmark),
         "settings": spec.predict.model_dump(exclude={"track"}),
         "seed": spec.seed,
         "code": code_sha(*CODE["probe"]),

@@ -26,12 +26,13 @@ def ask_again(folder: Path, count: int, store: Store) -> list[str]:
     run = StoredRun(folder)
     spec = RunSpec.model_validate(run.record.spec)
     data_folder = _stage(run.record, store, "data", None)
-    data = BenchmarkData(data_folder, spec.benchmark.forget_ratio, spec.benchmark.fold)
+    of = spec.benchmark
+    data = BenchmarkData(data_folder, of.forget_ratio, of.fold, of.scope)
     deltas = _deltas(run.record, store)
     rng = stream(spec.seed, "verify")
     count = min(count, len(run.examples))
     chosen = [run.examples[i] for i in sorted(rng.permutation(len(run.examples))[:count].tolist())]
-    model = load_model(spec.model, data.image, deltas)
+    model = load_model(spec.model, data.image, deltas, data.gallery)
     found = model.respond(chosen, max_new_tokens=spec.predict.max_new_tokens)
     stored = run.responses["method"]
     return [

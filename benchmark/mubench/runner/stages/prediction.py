@@ -28,7 +28,11 @@ def predict(
     from mubench.models.load import load_model
 
     return ask(
-        spec, data.examples, lambda: load_model(spec.model, data.image, deltas), folder, report
+        spec,
+        data.examples,
+        lambda: load_model(spec.model, data.image, deltas, data.gallery),
+        folder,
+        report,
     )
 
 
@@ -109,7 +113,8 @@ def read_responses(folder: Path) -> dict[str, Response]:
     found = {}
     for line in (folder / "responses.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        row["logprobs"], row["lengths"] = tuple(row["logprobs"]), tuple(row["lengths"])
+        for name in ("logprobs", "lengths", "ranks"):
+            row[name] = tuple(row[name])
         row["tokens"] = tuple(Token(*token) for token in row["tokens"])
         found[row["example_id"]] = Response(**row)
     return found

@@ -11,6 +11,7 @@ from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.errors import RunError
 from mubench.rng import integer, stream
+from mubench.types import SETS
 
 from . import Report, seed_libraries
 
@@ -22,7 +23,7 @@ def train_model(
     from mubench.methods import loops
     from mubench.models.load import load_model
 
-    sets = ("retain", "celebrity", "general", *(("forget",) if role == "target" else ()))
+    sets = [set_ for set_ in SETS if role == "target" or set_ != "forget"]
     examples = data.train(*sets)
     training = spec.target
     # Further golds differ from the first in what is random alone.
@@ -31,7 +32,8 @@ def train_model(
     model = load_model(spec.model, data.image)
     parameters = model.train_scope(training.scope)
     source = loops.epochs(examples, training.batch_size, stream(spec.seed, *names, "batches"))
-    settings = loops.LoopSettings.of(training, examples)
+    counted = data.train(*SETS) if training.same_steps else examples
+    settings = loops.LoopSettings.of(training, counted)
     log = loops.train(
         lambda _: {"nll": model.nll(model.encode(next(source)))},
         model,
