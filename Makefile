@@ -19,8 +19,10 @@ test-bars: $(VENV)/.dev  ## the demo's numbers: accuracy, gold, every method (ab
 test-browser: $(VENV)/.dev  ## the report and the leaderboard in headless Chromium
 	$(BIN)/python -m pytest -m browser
 
-bench: $(VENV)/.installed  ## speed of evaluation against plain ways, answers proven equal first
+bench: $(VENV)/.installed  ## speed against plain ways, results proven equal first
 	$(BIN)/mubench bench eval
+	$(BIN)/mubench bench unlearn
+	$(BIN)/mubench bench data
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -28,8 +30,9 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-base-model: $(VENV)/.installed  ## remake the checkpoint that ships with the package
+base-model: $(VENV)/.installed  ## remake the checkpoints that ship with the package
 	$(BIN)/python -m mubench.runner.base_model --out benchmark/mubench/models/checkpoints/llava-tiny
+	$(BIN)/python -m mubench.runner.base_clip --out benchmark/mubench/models/checkpoints/clip-tiny
 
 site-vendor:  ## bundle the libraries of the leaderboard's pages again (needs npm and a network)
 	cd benchmark/mubench/leaderboard/web && npm ci --ignore-scripts && npm run vendor; rm -rf node_modules

@@ -22,7 +22,7 @@ from mubench.runner.store import Store, default_root
 
 pytestmark = pytest.mark.bars
 
-RECORDS = Path("/tmp/board/records")
+RECORDS = Path(__file__).parents[2] / "leaderboards" / "records"
 SUBMISSIONS = 1000
 
 

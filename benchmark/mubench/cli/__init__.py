@@ -68,6 +68,8 @@ def app() -> typer.Typer:
     made.add_typer(board, name="leaderboard")
     bench = typer.Typer(help="How fast mubench is on this machine.", no_args_is_help=True)
     bench.command("eval")(commands.bench_eval)
+    bench.command("unlearn")(commands.bench_unlearn)
+    bench.command("data")(commands.bench_data)
     made.add_typer(bench, name="bench")
     made.command("meta-eval")(commands.meta_eval)
     return made
