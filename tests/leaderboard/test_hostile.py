@@ -15,7 +15,7 @@ from leaderboard.made import edit_record, edit_rows, seal, write_rows
 from mubench.config.resolve import resolve_benchmark
 from mubench.leaderboard import strict
 
-METHOD = "predictions/method.jsonl.gz"
+METHOD, TOKENS = "predictions/method.jsonl.gz", "predictions/method.tokens.jsonl.gz"
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,14 @@ def raw_rows(data):
     def change(folder):
         content = gzip.decompress((folder / METHOD).read_bytes())
         write_rows(folder / METHOD, data(content))
+        seal(folder)
+
+    return change
+
+
+def tokens(data):
+    def change(folder):
+        write_rows(folder / TOKENS, data(gzip.decompress((folder / TOKENS).read_bytes())))
         seal(folder)
 
     return change
@@ -236,6 +244,11 @@ CASES = {
     "an item that is a list": (rows(lambda found: found[0].update(id=[1])), "which was not asked"),
     "rows that are no objects": (raw_rows(lambda data: b"1\n" * data.count(b"\n")), "one object a line"),
     "two rows on a line": (raw_rows(lambda data: data.replace(b"\n", b",", 1) + data.split(b"\n")[0] + b"\n"), "one object a line"),
+    "tokens of fewer answers": (tokens(lambda data: data.split(b"\n", 1)[1]), "rows for"),
+    "tokens that are no lists": (tokens(lambda data: data.replace(b"[]", b"{}", 1)), "one object a line"),
+    "tokens of nothing": (tokens(lambda data: data.replace(b"[]", b"[[0]]", 1)), "odd tokens"),
+    "tokens in both places": (response(tokens=[]), "has its own"),
+    "tokens of a model too many": (lambda f: (shutil.copy(f / TOKENS, f / "predictions/best.tokens.jsonl.gz"), seal(f)), "is of no model"),
     "a field more in a row": (rows(lambda found: found[0].update(note="hi")), "rows need just"),
     "NaN as a log-probability": (raw_rows(lambda data: data.replace(b'"logprobs":[-', b'"logprobs":[NaN,-', 1)), "NaN"),
     "a positive log-probability": (response(logprobs=[5.0] * 4), "log-probability above 0"),
@@ -326,7 +339,7 @@ def test_there_are_enough_cases():
 
 
 @pytest.mark.parametrize(
-    "name", ["record.json", "submission.json", METHOD, "predictions/gold.jsonl.gz"]
+    "name", ["record.json", "submission.json", METHOD, "predictions/gold.jsonl.gz", TOKENS]
 )
 def test_one_changed_byte_anywhere_is_found(name, folder, judge):
     original = (folder / name).read_bytes()

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from mubench.errors import UsageError
+from mubench.errors import OutputError, UsageError
 from mubench.runner import cells, tune
 from mubench.runner.cells import Outcome
 from mubench.runner.store import Store
@@ -120,6 +120,11 @@ def test_cells_fail_with_their_target(
     assert "Not in the table" in (tmp_path / "table.md").read_text("utf-8")
 
 
+def test_an_output_folder_that_cannot_be_written_is_refused_at_once(store: Store) -> None:
+    with pytest.raises(OutputError, match="/proc/nowhere"):
+        swept(store, Path("/proc/nowhere"), ["ga"])
+
+
 def test_a_method_that_is_not_defined_for_the_model_is_listed(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +194,7 @@ def test_a_longer_search_begins_with_the_shorter_one(
     trials = record["trials"]
     assert isinstance(trials, list)
     assert [trial["failed"] for trial in trials] == ["not tried"] * 6
+    assert record["best"] is None
     own = long[0].spec.method.config
     assert trials[0]["settings"] == {key: own[key] for key in ("epochs", "lr", "gamma")}
 

@@ -166,8 +166,9 @@ def tune(
         jobs=jobs,
     )
     record = json.loads(path.read_text(encoding="utf-8"))
-    settings = " ".join(f"--set method.{key}={value}" for key, value in record["best"].items())
-    print(f"best:   {settings}")
+    best = record["best"] or {}
+    settings = " ".join(f"--set method.{key}={value}" for key, value in best.items())
+    print(f"best:   {settings or 'none: no trial ran where target and gold differ'}")
     print(f"record: {path}")
 
 

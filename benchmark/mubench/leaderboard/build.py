@@ -15,10 +15,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
@@ -160,17 +161,16 @@ class Board:
                     None if data is None else Questions(folder, row.split, data, self.shown)
                 )
         answered = [row for row in self.rows if _fits(asked[row.split], row)]
-        runs = _in_processes(_Answers(asked), [(row,) for row in answered])
-        scored = {
-            row.id: Scored(questions.forget, of)
-            for row, of in zip(answered, runs, strict=True)
-            if (questions := asked[row.split])
-        }
-        self.standings = standings(self.rows, scored)
-        _in_processes(
-            _RowWriter(site, self.name, self.columns),
-            [(row, self.standings[row.id], self.badges(row)) for row in self.rows],
-        )
+        works = _Answers(asked), _RowWriter(site, self.name, self.columns)
+        with _workers(len(self.rows), works) as do:
+            runs = do(0, [(row,) for row in answered])
+            scored = {
+                row.id: Scored(questions.forget, of)
+                for row, of in zip(answered, runs, strict=True)
+                if (questions := asked[row.split])
+            }
+            self.standings = standings(self.rows, scored)
+            do(1, [(row, self.standings[row.id], self.badges(row)) for row in self.rows])
         values = self.values(set(scored))
         write_data(site / "data" / f"{self.name}.js", self.name, values)
         text = json.dumps(values, indent=1, ensure_ascii=False)
@@ -378,25 +378,26 @@ def _pages(site: Path) -> _Pages:
     return _Pages(site)
 
 
-_work: Callable[..., Any]
+_works: Sequence[Callable[..., Any]]
 
 
-def _start(work: Callable[..., Any]) -> None:
-    global _work
-    _work = work
+def _start(works: Sequence[Callable[..., Any]]) -> None:
+    global _works
+    _works = works
 
 
-def _do(job: tuple[Any, ...]) -> Any:
-    return _work(*job)
+def _do(which: int, job: tuple[Any, ...]) -> Any:
+    return _works[which](*job)
 
 
-def _in_processes(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """``work(*job)`` for every job, in order of the jobs."""
-    if len(jobs) < MANY:
-        return [work(*job) for job in jobs]
-    context = get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), context, _start, (work,)) as pool:
-        return list(pool.map(_do, jobs, chunksize=8))
+@contextmanager
+def _workers(rows: int, works: Sequence[Callable[..., Any]]) -> Iterator[Callable[..., list[Any]]]:
+    """``do(which, jobs)``: one of the works on all jobs, in their order; by processes if many."""
+    if rows < MANY:
+        yield lambda which, jobs: [works[which](*job) for job in jobs]
+        return
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _start, (works,)) as pool:
+        yield lambda which, jobs: list(pool.map(partial(_do, which), jobs, chunksize=8))
 
 
 def _yaml(value: Any) -> str:
@@ -416,7 +417,7 @@ def finder(store: Any) -> Find:
     """The benchmark of a run if it is in the cache, or can be built here in minutes."""
     from rich.console import Console
 
-    from mubench.config.schema import PeopleSettings, RunSpec
+    from mubench.config.schema import RunSpec
     from mubench.runner.datasets import make
     from mubench.runner.plan import data_node
 
@@ -424,7 +425,7 @@ def finder(store: Any) -> Find:
         try:
             settings = RunSpec.model_validate(values).benchmark
             node = data_node(settings)
-            if not isinstance(settings, PeopleSettings) and not store.has(node.kind, node.key):
+            if settings.kind == "published" and not store.has(node.kind, node.key):
                 return None
             folder = make(settings, store, Console(stderr=True)).folder
         except (MubenchError, ValueError):

@@ -139,9 +139,13 @@ class Validator:
         for name in predictions:
             if name not in roles:
                 raise Refusal(f"predictions/{name}.jsonl.gz", "is of no model of the run", "remove")
+        for file in bundle.submission.files:
+            if file.path.endswith(bundles.TOKENS) and bundles.model_of(file.path) not in roles:
+                raise Refusal(file.path, "is of no model of the run", "remove it")
         _check_counts(record, questions.examples)
-        key = (*(predictions[role].sha256 for role in roles), str(spec.seed), questions.content_sha,
-               str(spec.benchmark.forget_ratio))  # fmt: skip
+        answers = (f.path + f.sha256 for f in bundle.submission.files if f.path != RECORD)
+        ratio = spec.benchmark.forget_ratio
+        key = (*answers, f"{spec.seed} {ratio} {questions.content_sha}")
         if key not in self._scored:
             responses = {role: _answers(bundle, role, questions.examples) for role in roles}
             scores = {
