@@ -223,7 +223,7 @@ def _asked_of_people(along: Sequence[Person], options: PeopleOptions) -> Iterato
             )
         for kind in ("first", "slip"):
             text = of_name(variant(name, kind))[0]
-            yield _find(person.id, "seen", "retrieval", "text_to_text", "names", name, text=text)
+            yield _find(person.id, "kept", "retrieval", "text_to_text", "names", name, text=text)
 
 
 def _members(people: Sequence[Person]) -> Iterator[Example]:
