@@ -15,12 +15,19 @@ from mubench.registry import METHODS
 
 FOLDER = Path(methods.__file__).parent
 ENTRIES = METHODS.entries()
-FILES = sorted({entry.target.split(":")[0].rpartition(".")[2] for entry in ENTRIES.values()})
+
+
+def file_of(entry):
+    return entry.target.split(":")[0].removeprefix("mubench.methods.").replace(".", "/")
+
+
+FILES = sorted({file_of(entry) for entry in ENTRIES.values()})
+#: Losses on answers. Those on pairs alone (``dual/``) hold their closed forms as well.
 LOSS_FILES = sorted(
     {
-        entry.target.split(":")[0].rpartition(".")[2]
+        file_of(entry)
         for entry in ENTRIES.values()
-        if entry.load().info.kind == "gradient"
+        if entry.load().info.kind == "gradient" and "/" not in file_of(entry)
     }
 )
 
@@ -46,7 +53,8 @@ def test_methods_leave_devices_and_precision_alone(name):
 
 
 def test_methods_import_without_torch():
-    names = [f"mubench.methods.{module.name}" for module in pkgutil.iter_modules(methods.__path__)]
+    found = pkgutil.walk_packages(methods.__path__, "mubench.methods.")
+    names = [module.name for module in found]
     names.remove("mubench.methods.loops")  # the loop itself, imported when a run starts
     assert len(names) >= len(FILES)
     code = (

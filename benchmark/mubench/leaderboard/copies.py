@@ -29,7 +29,7 @@ class _Answers:
     def of(rows: list[dict[str, Any]]) -> _Answers:
         ordered = sorted(rows, key=lambda row: str(row["id"]))
         said = [row["response"] for row in ordered]
-        texts = [int(sha(response["text"])[:15], 16) for response in said]
+        texts = [int(sha(response.get("text"))[:15], 16) for response in said]
         means = [sum(r["logprobs"]) / sum(r["lengths"]) for r in said]
         return _Answers(np.array(texts), np.array(means))
 
