@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mubench import methods
+from mubench.methods import dual
 from mubench.registry import METHODS
 
 FOLDER = Path(methods.__file__).parent
@@ -53,8 +54,12 @@ def test_methods_leave_devices_and_precision_alone(name):
 
 
 def test_methods_import_without_torch():
-    found = pkgutil.walk_packages(methods.__path__, "mubench.methods.")
-    names = [module.name for module in found]
+    paths = [*methods.__path__, *dual.__path__]
+    names = [
+        module.module_finder.path.replace(str(FOLDER), "mubench.methods").replace("/", ".")
+        + f".{module.name}"
+        for module in pkgutil.iter_modules(paths)
+    ]
     names.remove("mubench.methods.loops")  # the loop itself, imported when a run starts
     assert len(names) >= len(FILES)
     code = (
