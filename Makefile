@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Bytecode is written when a module is first imported; compiling all of torch takes a minute.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: demo test test-bars test-browser bench lint base-model method-pages clean
+.PHONY: demo test test-bars test-browser bench lint base-model method-pages site-vendor clean
 
 demo: $(VENV)/.installed  ## the main job, end to end
 	$(BIN)/mubench run --method manu --model llava-tiny
@@ -16,7 +16,7 @@ test: $(VENV)/.dev  ## the test suite, minutes on two cores
 test-bars: $(VENV)/.dev  ## the demo's numbers: accuracy, gold, every method (about 15 minutes)
 	$(BIN)/python -m pytest -m bars --timeout 3000
 
-test-browser: $(VENV)/.dev  ## the report page in headless Chromium
+test-browser: $(VENV)/.dev  ## the report and the leaderboard in headless Chromium
 	$(BIN)/python -m pytest -m browser
 
 bench: $(VENV)/.installed  ## speed of evaluation against plain ways, answers proven equal first
@@ -30,6 +30,9 @@ lint: $(VENV)/.dev
 
 base-model: $(VENV)/.installed  ## remake the checkpoint that ships with the package
 	$(BIN)/python -m mubench.runner.base_model --out benchmark/mubench/models/checkpoints/llava-tiny
+
+site-vendor:  ## bundle the libraries of the leaderboard's pages again (needs npm and a network)
+	cd benchmark/mubench/leaderboard/web && npm ci --ignore-scripts && npm run vendor; rm -rf node_modules
 
 method-pages: $(VENV)/.installed  ## docs/methods, from what the methods say of themselves
 	$(BIN)/python -m mubench.report.method_page docs/methods

@@ -10,16 +10,38 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Modality = Literal["image_text", "text"]
+Direction = Literal["image_to_text", "text_to_image", "image_to_image", "text_to_text"]
 Task = Literal["choice", "generation", "cloze"]
-Set = Literal["forget", "test", "retain", "celebrity", "general"]
+Matching = Literal["retrieval", "zero_shot", "prototype", "membership"]
+Set = Literal[
+    "forget", "test", "retain", "holdout_identity", "holdout_association", "celebrity", "general"
+]
 Fold = Literal["test", "dev"]
+Scope = Literal["identity", "association"]  # what of the forget people is to go
 Role = Literal["target", "gold", "method"]
 Capability = Literal["likelihood", "generate"]
 ModelKind = Literal["mllm", "clip"]
 
 MODALITIES: tuple[Modality, ...] = ("image_text", "text")
+#: What a dual encoder compares: the last two are one tower alone.
+DIRECTIONS: tuple[Direction, ...] = (
+    "image_to_text",
+    "text_to_image",
+    "image_to_image",
+    "text_to_text",
+)
 TASKS: tuple[Task, ...] = ("choice", "generation", "cloze")
-SETS: tuple[Set, ...] = ("forget", "test", "retain", "celebrity", "general")
+#: Tasks of a dual encoder beside ``choice``: a place in a gallery.
+MATCHINGS: tuple[Matching, ...] = ("retrieval", "zero_shot", "prototype", "membership")
+SETS: tuple[Set, ...] = (
+    "forget",
+    "test",
+    "retain",
+    "holdout_identity",
+    "holdout_association",
+    "celebrity",
+    "general",
+)
 FOLDS: tuple[Fold, ...] = ("test", "dev")
 ROLES: tuple[Role, ...] = ("target", "gold", "method")
 
@@ -27,22 +49,40 @@ ROLES: tuple[Role, ...] = ("target", "gold", "method")
 ASPECTS: Mapping[str, tuple[Set, ...]] = {
     "efficacy": ("forget",),
     "generalizability": ("test",),
-    "utility": ("retain", "celebrity", "general"),
+    "utility": ("retain", "holdout_identity", "holdout_association", "celebrity", "general"),
 }
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """One entry of a gallery, which questions of a dual encoder choose from.
+
+    It stands for the mean of the normalised features of its ``texts`` or ``images`` (a class in
+    several wordings, the photos of a person); with both, for how well the two go together.
+    ``label`` is what it is right for.
+    """
+
+    label: str
+    texts: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
-    """One question about one person (or scene), in one modality.
+    """One question about one person (or scene), in one modality or direction.
 
     ``person`` is the unit that statistics are clustered by. ``(set, person, fact, task)`` is the
     same for the image+text and the text-only form of a question: they pair by it.
+
+    Of a dual encoder is asked where, in ``gallery``, the candidates labelled ``answer`` stand. It
+    sees ``image`` or, where there is none, ``question``; both where their agreement is asked for.
+    Training pairs are an ``image`` and a caption, its ``answer``.
     """
 
     id: str
     set: str
     task: str
-    modality: Modality
+    modality: Modality | Direction
     person: str
     fact: str
     question: str
@@ -52,6 +92,7 @@ class Example:
     choices: tuple[str, ...] = ()  # options of a choice question; one of them equals ``answer``
     perturbed: tuple[str, ...] = ()  # wrong answers in the form of ``paraphrase``, or of ``answer``
     paraphrase: str = ""  # the answer in other words, where it is a sentence
+    gallery: str = ""  # name of the candidates that many questions share, see ``Candidate``
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -84,6 +125,9 @@ class Response:
     ``lengths[i]`` tokens, end token included. ``tokens`` are those of the true answer, and
     ``text`` is the greedy continuation, of questions without options; ``finished`` tells whether
     it ended by itself.
+
+    With a gallery: ``ranks`` (from 1) of the right candidates, ties counted against them, among
+    ``among``; ``cosine``, the mean over the right ones; ``text`` is the label of the first.
     """
 
     example_id: str
@@ -94,6 +138,9 @@ class Response:
     finished: bool | None = None
     error: str | None = None
     tokens: tuple[Token, ...] = ()
+    ranks: tuple[int, ...] = ()
+    among: int = 0
+    cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from mubench.metrics.scoring import (
 )
 from mubench.record import Cell
 from mubench.rng import stream
-from mubench.types import ROLES, SETS, TASKS, Example, Response
+from mubench.types import MATCHINGS, ROLES, SETS, TASKS, Example, Response
 
 CHOICE = Example(
     "c1", "forget", "choice", "text", "p1", "city", "Where?", "Paris", "Paris",
@@ -168,15 +168,17 @@ def test_a_response_that_cannot_be_scored_is_an_error(
 
 
 def test_metric_table() -> None:
-    assert set(METRICS) == set(TASKS)
+    assert set(METRICS) == {*TASKS, *MATCHINGS}
     headline = {t: [m.name for m in infos if m.headline] for t, infos in METRICS.items()}
     assert headline == {
-        "choice": ["accuracy"], "generation": ["rouge_l", "keyword"], "cloze": ["match"]
+        "choice": ["accuracy"], "generation": ["rouge_l", "keyword"], "cloze": ["match"],
+        "retrieval": ["r1", "association"], "zero_shot": ["accuracy"],
+        "prototype": ["accuracy"], "membership": ["auc"],
     }  # fmt: skip
     for info in (m for infos in METRICS.values() for m in infos):
         ways = [info.better_on(s) for s in SETS]
         if info.headline:
-            assert ways == ["to_gold", "to_gold", "up", "up", "up"]
+            assert ways == ["to_gold", "to_gold", *["up"] * 5]
         if info.name in ("refusal", "degenerate"):
             assert set(ways) == {"down"}
 

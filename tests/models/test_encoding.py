@@ -11,6 +11,7 @@ from mubench.errors import RunError
 from tiny_models import (
     FAMILIES,
     MODALITIES,
+    PEOPLE,
     examples,
     joint,
     of_modality,
@@ -41,6 +42,22 @@ def assert_same_inputs(given, wanted):
 def test_encode_equals_the_processors_joint_output(model, modality):
     for example in of_modality(examples(), modality)[:3]:
         assert_same_inputs(model.encode([example]).inputs, joint(model, example, answer=True))
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "smolvlm"])
+@torch.no_grad()
+def test_pictures_of_other_shapes_share_a_batch(family):
+    """Other numbers of patches or tiles: each row scores as it does alone."""
+    model = FAMILIES[family]()
+    sizes = dict(zip(PEOPLE, ((40, 40), (90, 30), (80, 90), (24, 24)), strict=True))
+    model.encoder.images = lambda name: picture(name, sizes[name])
+    shown = of_modality(examples(), "image_text")
+    shapes = {model.encoder.picture(name).tensors["pixel_values"].shape for name in sizes}
+    assert len(shapes) > 1
+    alone = [model.logp(model.encode([example])).item() for example in shown]
+    together = model.logp(model.encode(shown)).tolist()
+    assert together == pytest.approx(alone, rel=1e-5, abs=1e-4)
+    assert len({round(value, 2) for value in together}) > 2
 
 
 @pytest.mark.parametrize("modality", MODALITIES)

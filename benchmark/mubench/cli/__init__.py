@@ -61,6 +61,7 @@ def app() -> typer.Typer:
         help="Check submissions, and make the pages from them.", no_args_is_help=True
     )
     board.command("validate")(leaderboard.validate)
+    board.command("build")(leaderboard.build)
     made.add_typer(board, name="leaderboard")
     bench = typer.Typer(help="How fast mubench is on this machine.", no_args_is_help=True)
     bench.command("eval")(commands.bench_eval)

@@ -10,7 +10,7 @@ import typer
 from .commands import Cache, Sets, console, open_store
 
 if TYPE_CHECKING:
-    from mubench.config.schema import PeopleSettings, PublishedSettings
+    from mubench.config.schema import AnyBenchmark
 
 What = Annotated[str, typer.Argument(help="A benchmark preset, or a folder with a manifest.json.")]
 Out = Annotated[Path | None, typer.Option(help="Also write a folder with a dataset card.")]
@@ -35,7 +35,7 @@ def ls(cache: Cache = None) -> None:
 
 
 def build(
-    name: Annotated[str, typer.Argument(help="people or people-mini.")] = "people",
+    name: Annotated[str, typer.Argument(help="people, people-mini or clip-people.")] = "people",
     fictitious: Annotated[int | None, typer.Option(help="Number of invented people.")] = None,
     celebrities: Annotated[int | None, typer.Option(help="Number of celebrities.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of people and questions.")] = None,
@@ -52,7 +52,7 @@ def build(
 ) -> None:
     """Build a people benchmark on this machine."""
     from mubench.config.resolve import resolve_benchmark
-    from mubench.config.schema import PeopleSettings
+    from mubench.config.schema import PopulationSettings
     from mubench.errors import UsageError
 
     given = {
@@ -64,7 +64,7 @@ def build(
     }
     options = [f"benchmark.{key}={value}" for key, value in given.items() if value is not None]
     settings = resolve_benchmark(name, [*options, *(sets or ())])
-    if not isinstance(settings, PeopleSettings):
+    if not isinstance(settings, PopulationSettings):
         raise UsageError(f"'{name}' is published, not built: mubench data pull {name}")
     _make(settings, out, cache)
 
@@ -92,9 +92,7 @@ def pull(
     _make(settings, out, cache)
 
 
-def _make(
-    settings: PeopleSettings | PublishedSettings, out: Path | None, cache: Path | None
-) -> None:
+def _make(settings: AnyBenchmark, out: Path | None, cache: Path | None) -> None:
     from mubench.runner import datasets
 
     data = datasets.make(settings, open_store(cache), console(stderr=True))

@@ -97,6 +97,28 @@ def validate(
         raise DamagedError(f"{refused} of {len(asked)} submissions refused, for the reasons above")
 
 
+def build(
+    out: Annotated[Path, typer.Option(help="Where the pages go.")] = Path("leaderboards/site"),
+    records: Records = RECORDS,
+    reported: Annotated[Path, typer.Option(help="Numbers from papers, as YAML files.")] = Path(
+        "leaderboards/reported"
+    ),
+    cache: Cache = None,
+) -> None:
+    """Make the pages from the submissions; they need no server and open from disk."""
+    import sys
+
+    from mubench.leaderboard.build import build as make
+    from mubench.leaderboard.build import finder
+    from mubench.leaderboard.reported import read
+
+    rows = read(reported) if reported.is_dir() else []
+    site = make(records, rows, out, finder(open_store(cache)))
+    for line in site.left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    print(f"{site.rows} rows of {site.runs} runs, {len(rows)} reported: {out / 'index.html'}")
+
+
 def _questions(cache: Path | None) -> Any:
     """The questions of a benchmark under a split, each made once."""
     from mubench.data.load import BenchmarkData

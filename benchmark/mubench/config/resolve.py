@@ -16,20 +16,19 @@ from mubench.registry import METHODS
 
 from .schema import (
     BENCHMARKS,
+    AnyBenchmark,
     Gate,
     MethodSettings,
     ModelSettings,
-    PeopleSettings,
     Prediction,
-    PublishedSettings,
     RunSpec,
-    Training,
+    TargetTraining,
 )
 
 #: Beside ``benchmark`` and ``method``, whose schema depends on what is named.
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "model": ModelSettings,
-    "target": Training,
+    "target": TargetTraining,
     "gate": Gate,
     "predict": Prediction,
 }
@@ -133,15 +132,15 @@ def resolve(
     )
 
 
-def resolve_benchmark(name: str, sets: Iterable[str] = ()) -> PeopleSettings | PublishedSettings:
+def resolve_benchmark(name: str, sets: Iterable[str] = ()) -> AnyBenchmark:
     """The settings of a benchmark alone."""
     return _benchmark(name, _layers(None, sets))
 
 
-def _benchmark(name: str, layers: list[dict[str, Any]]) -> PeopleSettings | PublishedSettings:
+def _benchmark(name: str, layers: list[dict[str, Any]]) -> AnyBenchmark:
     chosen = {"name": name, **preset("benchmarks", name)}
     schema = BENCHMARKS[chosen["kind"]]
-    made: PeopleSettings | PublishedSettings = _validated("benchmark", schema, chosen, layers)
+    made: AnyBenchmark = _validated("benchmark", schema, chosen, layers)
     return made
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mubench.types import Fold, ModelKind
+from mubench.types import Fold, ModelKind, Scope
 
 
 class Settings(BaseModel):
@@ -29,6 +29,12 @@ class Training(Settings):
     max_grad_norm: float = Field(default=1.0, gt=0)
     scope: Literal["lora", "full"] = "full"
     accumulation: int = Field(default=1, gt=0)  # micro-batches an optimizer step
+
+
+class TargetTraining(Training):
+    """``same_steps``: gold takes as many steps as the target, not as many epochs."""
+
+    same_steps: bool = False
 
 
 class Prediction(Settings):
@@ -65,12 +71,20 @@ class BenchmarkSettings(Settings):
     title: str
     forget_ratio: float = Field(ge=0, lt=1)
     fold: Fold = "test"
+    scope: Scope = "identity"
+    #: The kinds of model that it asks.
+    models: ClassVar[tuple[ModelKind, ...]] = ("mllm",)
+
+    @model_validator(mode="after")
+    def _associations_are_pairs(self) -> BenchmarkSettings:
+        if self.scope == "association" and "clip" not in self.models:
+            raise ValueError(f"{self.name} knows scope=identity only: it asks about whole people")
+        return self
 
 
-class PeopleSettings(BenchmarkSettings):
-    """A people benchmark built on this machine."""
+class PopulationSettings(BenchmarkSettings):
+    """People drawn and written on this machine."""
 
-    kind: Literal["people"]
     fictitious: int = Field(default=60, ge=4)
     celebrities: int = Field(default=24, ge=0, le=153)
     holdout: int = Field(default=15, ge=0)  # people of the same kind whom nobody is trained on
@@ -83,6 +97,20 @@ class PeopleSettings(BenchmarkSettings):
     celebrity_faces: str | None = None  # a folder, or hub:owner/name[@revision]
 
 
+class PeopleSettings(PopulationSettings):
+    """Questions about them, with pictures and with names."""
+
+    kind: Literal["people"]
+
+
+class ClipPeopleSettings(PopulationSettings):
+    """The same people as pairs of picture and caption. Scope ``association``: only the name is to
+    go, and what else is known of the forget people has to stay."""
+
+    kind: Literal["clip-people"]
+    models: ClassVar[tuple[ModelKind, ...]] = ("clip",)
+
+
 class PublishedSettings(BenchmarkSettings):
     """A published data set, from the Hugging Face Hub or from a local copy of its files."""
 
@@ -92,8 +120,11 @@ class PublishedSettings(BenchmarkSettings):
     data_dir: Path | None = None
 
 
+AnyBenchmark = PeopleSettings | ClipPeopleSettings | PublishedSettings
+
 BENCHMARKS: Mapping[str, type[BenchmarkSettings]] = {
     "people": PeopleSettings,
+    "clip-people": ClipPeopleSettings,
     "published": PublishedSettings,
 }
 
@@ -109,9 +140,9 @@ class MethodSettings(Settings):
 class RunSpec(Settings):
     """A cell: (benchmark, model, method, seed), fully resolved."""
 
-    benchmark: PeopleSettings | PublishedSettings = Field(discriminator="kind")
+    benchmark: AnyBenchmark = Field(discriminator="kind")
     model: ModelSettings
-    target: Training
+    target: TargetTraining
     gate: Gate = Gate()
     method: MethodSettings
     predict: Prediction = Prediction()

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from mubench.types import TASKS, Example, Modality
+from mubench.types import TASKS, Direction, Example, Modality
 
 from .load import BenchmarkData
 from .splits import RATIOS, forget_count, forget_people, ratio_key
@@ -62,8 +62,8 @@ class Statistics:
 
     people: Mapping[str, int]
     facts: Mapping[tuple[str, str], tuple[int, int]]
-    questions: Mapping[tuple[str, str, Modality], int]
-    training: Mapping[tuple[str, str, Modality], int]
+    questions: Mapping[tuple[str, str, Modality | Direction], int]
+    training: Mapping[tuple[str, str, Modality | Direction], int]
     answers: Mapping[str, Lengths]
     pictures: Mapping[str, int]
     portraits: Mapping[str, int]
@@ -185,7 +185,7 @@ def _counted(counts: Mapping[str, int]) -> list[tuple[str, str]]:
     return [(key, str(count)) for key, count in counts.items()]
 
 
-def _examples_grid(title: str, counts: Mapping[tuple[str, str, Modality], int]) -> Grid:
+def _examples_grid(title: str, counts: Mapping[tuple[str, str, Modality | Direction], int]) -> Grid:
     rows = list(dict.fromkeys((set_, task) for set_, task, _ in counts))
     return Grid(
         title,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mubench.errors import DamagedError
-from mubench.types import Example, Fold
+from mubench.types import SETS, Candidate, Example, Fold, Scope
 
 from .splits import forget_people
 from .tables import Person
@@ -20,13 +20,17 @@ from .tables import Person
 class BenchmarkData:
     """A folder written by ``mubench.data.tables.write``, with a forget ratio and fold applied.
 
+    ``scope``: whether all that is known of the forget people is to go, or only who they are.
     Parts are read when they are needed; pictures stay on disk until they are asked for.
     """
 
-    def __init__(self, folder: Path, forget_ratio: float, fold: Fold = "test") -> None:
+    def __init__(
+        self, folder: Path, forget_ratio: float, fold: Fold = "test", scope: Scope = "identity"
+    ) -> None:
         self.folder = folder
         self.forget_ratio = forget_ratio
         self.fold = fold
+        self.scope = scope
 
     def _table(self, name: str) -> list[dict[str, Any]]:
         path = self.folder / f"{name}.parquet"
@@ -96,34 +100,62 @@ class BenchmarkData:
 
     @cached_property
     def examples(self) -> list[Example]:
-        """The questions of the five evaluation sets, in set order, then as stored."""
-        found: dict[str, list[Example]] = {
-            "forget": [],
-            "test": [],
-            "retain": [],
-            "celebrity": [],
-            "general": [],
-        }
+        """The questions of the evaluation sets, in set order, then as stored."""
+        found: dict[str, list[Example]] = {set_: [] for set_ in SETS}
         for example in self.stored:
-            if example.set == "seen":
-                set_ = "forget" if example.person in self.forget else "retain"
-            elif example.set == "unseen" and example.person in self.forget:
-                set_ = "test"
-            elif example.set in ("celebrity", "general"):
-                set_ = example.set
-            else:  # unseen questions about retained people, and people nobody was trained on
-                continue
-            found[set_].append(replace(example, set=set_))
+            if set_ := self._asked_as(example):
+                found[set_].append(replace(example, set=set_))
         return [example for examples in found.values() for example in examples]
+
+    def _asked_as(self, example: Example) -> str:
+        """The evaluation set of a stored question; empty where nobody asks it: unseen questions
+        about retained people, and people nobody was trained on."""
+        if example.set in ("celebrity", "general"):
+            return example.set
+        of = self._learned_as(example)
+        if of == "holdout_association":
+            return of if example.set == "unseen" else ""
+        known = {
+            "seen": {"forget": "forget", "retain": "retain"},
+            "unseen": {"forget": "test", "holdout_identity": "holdout_identity"},
+            "member": {"forget": "forget"},
+        }
+        return known.get(example.set, {}).get(of, "")
+
+    def _learned_as(self, example: Example) -> str:
+        """Which set a trained person's example belongs to under this split."""
+        if example.person in self.forget:
+            kept = self.scope == "association" and example.fact != "name"
+            return "holdout_association" if kept else "forget"
+        return "holdout_identity" if example.person in self._held_out else "retain"
+
+    @cached_property
+    def _held_out(self) -> frozenset[str]:
+        """People a model is trained on and no method is ever shown."""
+        return frozenset(self.manifest["splits"].get("holdout_identity", ()))
 
     @cached_property
     def _train(self) -> list[Example]:
         return [
-            replace(example, set="forget" if example.person in self.forget else "retain")
-            if example.set == "people"
-            else example
+            replace(example, set=self._learned_as(example)) if example.set == "people" else example
             for example in self._examples("train")
         ]
+
+    @cached_property
+    def _galleries(self) -> dict[str, tuple[Candidate, ...]]:
+        if not (self.folder / "galleries.parquet").exists():
+            return {}
+        found: dict[str, list[Candidate]] = {}
+        for row in self._table("galleries"):
+            candidate = Candidate(row["label"], tuple(row["texts"]), tuple(row["images"]))
+            found.setdefault(row["gallery"], []).append(candidate)
+        return {name: tuple(candidates) for name, candidates in found.items()}
+
+    def gallery(self, name: str) -> tuple[Candidate, ...]:
+        """The candidates of a gallery, as stored."""
+        if name not in self._galleries:
+            raise DamagedError(f"{self.folder} has no gallery '{name}'")
+        return self._galleries[name]
 
     def train(self, *sets: str) -> list[Example]:
         """Training examples of the given sets (``forget``, ``retain``, ``celebrity``, ...)."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from mubench.errors import DamagedError
 from mubench.hashing import sha
-from mubench.types import Example
+from mubench.types import Candidate, Example
 
 TABLES = ("people", "examples", "train", "images")
 #: Pictures that are held in memory at a time while the table is written.
@@ -51,7 +51,7 @@ class Tables:
     ``unseen`` (neither was trained on), ``celebrity``, ``holdout`` (people nobody was trained on)
     or ``general``. ``train``: sets ``people``, ``celebrity`` and ``general``. ``images``: encoded
     pictures by id, made while they are written. ``splits``: lists of person ids, see
-    `mubench.data.splits`.
+    `mubench.data.splits`. ``galleries``: what questions of a dual encoder choose from, by name.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Tables:
     images: Iterable[tuple[str, bytes]]
     splits: dict[str, list[str]]
     refusals: Sequence[str] = ()
+    galleries: Mapping[str, Sequence[Candidate]] = field(default_factory=dict)
 
 
 def pixels_sha(data: bytes) -> str:
@@ -95,8 +96,15 @@ def write(tables: Tables, folder: Path) -> dict[str, Any]:
         "examples": [asdict(row) for row in tables.examples],
         "train": [asdict(row) for row in tables.train],
     }
+    if tables.galleries:
+        rows["galleries"] = [
+            {"gallery": name, **asdict(candidate)}
+            for name, candidates in tables.galleries.items()
+            for candidate in candidates
+        ]
     for name, table in rows.items():
-        _check_unique(f"{name}.id", [row["id"] for row in table])
+        if name != "galleries":
+            _check_unique(f"{name}.id", [row["id"] for row in table])
         Dataset.from_list(table).to_parquet(folder / f"{name}.parquet")
     pictures = _write_images(tables.images, folder / "images.parquet")
     manifest = {

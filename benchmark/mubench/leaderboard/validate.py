@@ -91,8 +91,7 @@ class Validator:
         verdict = Verdict(folder)
         try:
             verdict.bundle = bundle = bundles.read(folder)
-            _check_record(bundle.record)
-            spec = _check_spec(bundle.record)
+            spec = check_record(bundle.record)
             if root is not None and (found := folder.relative_to(root).as_posix()) != bundle.place:
                 raise Refusal(found, f"is not its place, which is {bundle.place}", "move it there")
             questions = self._questions(bundle.record, spec)
@@ -158,8 +157,14 @@ class Validator:
             )
 
 
-def _check_record(record: RunRecord) -> None:
-    """What can be said from the record alone."""
+def check_record(record: RunRecord) -> RunSpec:
+    """What can be said from the record alone; returns its configuration."""
+    _check_origin(record)
+    return _check_spec(record)
+
+
+def _check_origin(record: RunRecord) -> None:
+    """The run finished, was made by code that is known, and gives away nothing of a machine."""
     if record.status != "ok":
         raise Refusal(RECORD, f"the run is '{record.status}'", "submit a run that finished")
     if not _RUN_ID.fullmatch(record.run_id):

@@ -55,6 +55,43 @@ _PARSED = MetricInfo(
     "share of texts that ended by themselves and are neither refusal nor degenerate",
 )
 
+
+def _recall(k: int, *, headline: bool = False) -> MetricInfo:
+    return MetricInfo(
+        f"r{k}",
+        "to_gold",
+        "fraction",
+        headline,
+        f"R@{k}",
+        f"share of questions with a right candidate among the first {k} of the gallery",
+    )
+
+
+_MRR = MetricInfo(
+    "mrr",
+    "to_gold",
+    "1 / rank",
+    False,
+    "Mean reciprocal rank",
+    "1 / rank of the first right candidate",
+)
+_AUC = MetricInfo(
+    "auc",
+    "to_gold",
+    "AUC",
+    False,
+    "Pair AUC",
+    "share of (right, wrong) candidates in which the right one is more similar",
+)
+_ASSOCIATION = MetricInfo(
+    "association",
+    "to_gold",
+    "(1 + cosine) / 2",
+    True,
+    "Association strength",
+    "(1 + cosine of query and right candidate) / 2, the mean over right candidates",
+)
+
 #: What ``score`` gives per task, in the order in which it is shown.
 METRICS: Mapping[str, tuple[MetricInfo, ...]] = {
     "choice": (
@@ -135,5 +172,48 @@ METRICS: Mapping[str, tuple[MetricInfo, ...]] = {
         _PARSED,
         _REFUSAL,
         _DEGENERATE,
+    ),
+    "retrieval": (_recall(1, headline=True), _ASSOCIATION, _recall(5), _recall(10), _MRR, _AUC),
+    "zero_shot": (
+        MetricInfo(
+            "accuracy",
+            "to_gold",
+            "fraction",
+            True,
+            "Zero-shot accuracy",
+            "share of pictures whose class, the mean of its wordings, is the most similar",
+        ),
+        _recall(5),
+        _MRR,
+    ),
+    "prototype": (
+        MetricInfo(
+            "accuracy",
+            "to_gold",
+            "fraction",
+            True,
+            "Prototype accuracy",
+            "share of unseen photos whose person's mean of trained photos is the most similar",
+        ),
+        _recall(5),
+        _AUC,
+    ),
+    "membership": (
+        MetricInfo(
+            "auc",
+            "to_gold",
+            "AUC",
+            True,
+            "Membership AUC",
+            "share of (trained, never trained) pairs in which the trained one is more similar",
+        ),
+        MetricInfo(
+            "tpr",
+            "to_gold",
+            "fraction",
+            False,
+            "TPR at 1 % FPR",
+            "share of trained pairs more similar than 99 % of those never trained",
+        ),
     ),
 }

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 from mubench.errors import RunError
 from mubench.metrics.catalogue import METRICS
+from mubench.metrics.retrieval import matching
 from mubench.metrics.text import (
     exact_match,
     is_degenerate,
@@ -24,7 +25,19 @@ from mubench.record import Cell, Value
 from mubench.rng import stream
 from mubench.stats.bootstrap import Resampling
 from mubench.stats.permutation import paired_permutation_p
-from mubench.types import ASPECTS, MODALITIES, ROLES, SETS, TASKS, Estimate, Example, Response, Role
+from mubench.types import (
+    ASPECTS,
+    DIRECTIONS,
+    MATCHINGS,
+    MODALITIES,
+    ROLES,
+    SETS,
+    TASKS,
+    Estimate,
+    Example,
+    Response,
+    Role,
+)
 
 #: The normalised gap divides by (target - gold): below this p-value they count as different.
 GAP_P = 0.01
@@ -66,6 +79,8 @@ def score(example: Example, response: Response) -> ItemScore:
         raise RunError(f"response of '{response.example_id}' scored against '{example.id}'")
     if response.status == "error":
         raise RunError(f"no response for '{example.id}': {response.error}; run predict again")
+    if example.gallery:
+        return ItemScore(example.id, _matching(example, response))
     candidates = len(example.candidates)
     if (
         not len(response.logprobs) == len(response.lengths) == candidates
@@ -89,6 +104,14 @@ def _choice(example: Example, response: Response) -> dict[str, float]:
     accuracy, probability = choose(scores, example.choices.index(example.answer))
     parsed = float(all(map(math.isfinite, scores)))
     return {"accuracy": accuracy, "probability": probability, "parsed": parsed}
+
+
+def _matching(example: Example, response: Response) -> dict[str, float]:
+    """The metrics of the task. RunError where nothing was ranked."""
+    if not response.ranks or response.cosine is None or not math.isfinite(response.cosine):
+        raise RunError(f"response of '{example.id}' has no ranks or no finite cosine")
+    values = matching(response)
+    return {info.name: values[info.name] for info in METRICS[example.task]}
 
 
 def _text(example: Example, response: Response, text: str) -> dict[str, float]:
@@ -151,7 +174,11 @@ def build_cells(
                 f"the first is '{missing[0]}'; run predict again"
             )
     groups: defaultdict[tuple[int, int, int], list[Example]] = defaultdict(list)
-    orders: tuple[tuple[str, ...], ...] = (SETS, MODALITIES, TASKS)
+    orders: tuple[tuple[str, ...], ...] = (
+        SETS,
+        (*MODALITIES, *DIRECTIONS),
+        (*TASKS, *MATCHINGS),
+    )
     for example in sorted(examples, key=lambda e: e.id):  # sums in one order: the same last bit
         place = (example.set, example.modality, example.task)
         i, j, k = (order.index(name) for order, name in zip(orders, place, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -23,8 +23,10 @@ IGNORE = -100
 
 Row = dict[str, list[int]]  # sequence-shaped inputs of one question: token ids, token types, ...
 
-#: Processed pictures, and features of pictures, are kept up to this many bytes each.
+#: Processed pictures are kept up to this many bytes.
 KEPT = 1 << 30
+#: Prompts are kept while their candidates are asked, not for as long as a pass.
+PROMPTS = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Encoder:
         self.ends = tuple(ends)
         self.preamble: Mapping[Modality, Sequence[Example]] = {}
         self._pictures: Memo[Picture] = Memo()
-        self._prompts: dict[tuple[str | None, str], tuple[str, list[int]]] = {}
+        self._prompted = lru_cache(PROMPTS)(self._prompt)
         self._rows: dict[tuple[str, str | None, str], tuple[Row, list[int], str]] = {}
 
     def render(self, question: str, image: str | None, answer: str | None = None) -> str:
@@ -171,11 +173,12 @@ class Encoder:
         return kept
 
     def prompt(self, question: str, image: str | None) -> tuple[str, list[int]]:
-        key = (image and "image", question)
-        if key not in self._prompts:
-            text = self.render(question, image)
-            self._prompts[key] = (text, self.tokenizer(text)["input_ids"])
-        return self._prompts[key]
+        """Text and token ids of a question; which picture it is about makes no difference."""
+        return self._prompted(question, image is not None)
+
+    def _prompt(self, question: str, seen: bool) -> tuple[str, list[int]]:
+        text = self.render(question, "image" if seen else None)
+        return text, self.tokenizer(text)["input_ids"]
 
     def answered(self, example: Example, answer: str) -> tuple[list[int], list[int]]:
         """Prompt and answer token ids, image placeholders not yet expanded.
@@ -267,7 +270,7 @@ class Encoder:
         )
         shown = [self.picture(name) for image in images for name in self.pictures(image)]
         for key in shown[0].tensors if shown else ():
-            inputs[key] = torch.cat([picture.tensors[key] for picture in shown])
+            inputs[key] = joined([picture.tensors[key] for picture in shown])
         for key in shown[0].crossed if shown else ():
             if len(shown) > len(rows):
                 raise RunError(
@@ -276,6 +279,19 @@ class Encoder:
             attends = inputs["input_ids"] == self.processor.image_token_id
             inputs[key] = crossed(attends.cumsum(1), [picture.crossed[key] for picture in shown])
         return inputs
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """[sum of N, ...] from [N, ...] each. Pictures of fewer tiles or pixels end in zeros, as
+    processors themselves pad them; families drop what is all zero or masked."""
+    sizes = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+    made = tensors[0].new_zeros(sum(map(len, tensors)), *sizes)
+    start = 0
+    for tensor in tensors:
+        place = (slice(start, start + len(tensor)), *map(slice, tensor.shape[1:]))
+        made[place] = tensor
+        start += len(tensor)
+    return made
 
 
 def crossed(attends: Tensor, masks: Sequence[Tensor]) -> Tensor:

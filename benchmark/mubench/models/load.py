@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from mubench.config.schema import ModelSettings
 from mubench.errors import DamagedError, MissingError
 from mubench.hashing import file_sha, sha
 
-from .protocols import DeltaKind, Images, TrainableModel
+from .protocols import DeltaKind, Gallery, Images, TrainableModel
 
 PACKAGE = "package:"
 
@@ -20,7 +21,7 @@ PACKAGE = "package:"
 def package_folder(name: str) -> Path:
     """The folder of a checkpoint that ships with mubench."""
     folder = Path(str(files("mubench.models").joinpath("checkpoints", name)))
-    if not (folder / "model.safetensors").is_file():
+    if not any(folder.glob("*.safetensors")):
         raise MissingError(f"checkpoint '{name}' is not in this install: run 'make base-model'")
     return folder
 
@@ -36,7 +37,7 @@ def source_identity(settings: ModelSettings) -> str:
 def _local(settings: ModelSettings) -> Path | None:
     if settings.source.startswith(PACKAGE):
         return package_folder(settings.source.removeprefix(PACKAGE))
-    folder = Path(settings.source).expanduser()
+    folder = Path(settings.source.removeprefix("local-dir:")).expanduser()
     return folder if folder.is_dir() else None
 
 
@@ -46,18 +47,23 @@ def check_available(settings: ModelSettings) -> None:
         return
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    if isinstance(
-        try_to_load_from_cache(settings.source, "config.json", revision=settings.revision), str
-    ):
+    if settings.kind == "clip":
+        from .open_clip_files import CONFIG, repository
+
+        name, config = repository(settings.source), CONFIG
+    else:
+        name, config = settings.source, "config.json"
+    if isinstance(try_to_load_from_cache(name, config, revision=settings.revision), str):
         return
     try:
         # One short request: a download would retry for half a minute without a network.
-        HfApi().model_info(settings.source, revision=settings.revision, timeout=5)
+        HfApi().model_info(name, revision=settings.revision, timeout=5)
     except Exception as error:  # the hub client raises a dozen kinds for "not to be had"
+        tiny = "clip-tiny" if settings.kind == "clip" else "llava-tiny"
         raise MissingError(
-            f"weights of '{settings.source}' are not in the Hugging Face cache and the hub cannot "
+            f"weights of '{name}' are not in the Hugging Face cache and the hub cannot "
             f"be reached ({type(error).__name__}): connect and run again, or fetch them with "
-            f"'hf download {settings.source}'; --model llava-tiny needs no download"
+            f"'hf download {name}'; --model {tiny} needs no download"
         ) from error
 
 
@@ -71,9 +77,40 @@ def scaled_delta(source: Path, folder: Path, factor: float) -> DeltaKind:
 
 
 def load_model(
-    settings: ModelSettings, images: Images | None, deltas: Sequence[Path] = ()
-) -> TrainableModel:
-    """The model with its processor, and the deltas of earlier stages applied in order."""
+    settings: ModelSettings,
+    images: Images | None,
+    deltas: Sequence[Path] = (),
+    gallery: Gallery | None = None,
+) -> Any:
+    """The model with its processor, and the deltas of earlier stages applied in order.
+
+    A ``TrainableModel``, or a ``DualEncoder`` for settings of kind clip, whose questions choose
+    from what ``gallery`` gives by name.
+    """
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if settings.kind == "clip":
+        made = _clip(settings, images, gallery, device)
+    else:
+        made = _mllm(settings, images, device)
+    for delta in deltas:
+        made.load_delta(delta)
+    return made
+
+
+def _clip(
+    settings: ModelSettings, images: Images | None, gallery: Gallery | None, device: str
+) -> Any:
+    from .dual_encoder import OpenClipModel
+    from .open_clip_files import fetched, read
+
+    parts = read(_local(settings) or fetched(settings.source, settings.revision), settings.dtype)
+    parts.model.to(device)
+    return OpenClipModel(parts, images, gallery)
+
+
+def _mllm(settings: ModelSettings, images: Images | None, device: str) -> TrainableModel:
     import torch
     import transformers
     from safetensors import SafetensorError
@@ -97,8 +134,4 @@ def load_model(
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise MissingError(f"cannot load '{settings.source}': {reason}") from error
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    handle = HFVisionLanguageModel(model.to(device), processor, images)
-    for delta in deltas:
-        handle.load_delta(delta)
-    return handle
+    return HFVisionLanguageModel(model.to(device), processor, images)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from mubench.types import Capability, Example, Response
+from mubench.types import Candidate, Capability, Example, Response
 
 if TYPE_CHECKING:
     import torch
@@ -243,6 +243,9 @@ class DualEncoder(Protocol):
         ...
 
     def module(self, name: str) -> torch.nn.Module: ...
+    def answers(
+        self, units: Sequence[Sequence[Example]], *, max_new_tokens: int, batch: int, start: int = 0
+    ) -> Iterator[list[Response]]: ...
     def save_delta(self, folder: Path) -> DeltaKind:
         """All that differs from the loaded model, whoever changed it: the adapter, or the changed
         tensors by name (kind ``tensors``). ``delta.json`` holds a ``scale``, 1 unless changed,
@@ -256,3 +259,5 @@ class DualEncoder(Protocol):
 
 #: Returns the picture with this id as RGB.
 Images = Callable[[str], Any]
+#: Returns the candidates of the gallery with this name.
+Gallery = Callable[[str], Sequence[Candidate]]

@@ -7,14 +7,16 @@ from hashlib import sha256
 from typing import Any
 
 import torch
+from psutil import virtual_memory
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from .encoding import Memo, Picture
+from .encoding import Memo, Picture, joined
 from .protocols import Step
 
-#: Features of pictures by content: checkpoints with the same tower and projector share them.
-FEATURES: Memo[Tensor] = Memo()
+#: Features of pictures by content: checkpoints with the same tower and projector share them. They
+#: pay when a whole pass fits: the next one asks for the pictures in the same order.
+FEATURES: Memo[Tensor] = Memo(virtual_memory().total // 8)
 
 
 class ModelScorer:
@@ -76,7 +78,7 @@ class ModelScorer:
             return {}
         if not self.keeps:
             keys = pictures[0].tensors
-            return {key: self._here(torch.cat([p.tensors[key] for p in pictures])) for key in keys}
+            return {key: self._here(joined([p.tensors[key] for p in pictures])) for key in keys}
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
         features = [self._features(picture).to(self.device) for picture in pictures]

@@ -1,7 +1,8 @@
-"""Build `llava-tiny` from nothing: a real LLaVA of a few million parameters with its processor.
+"""Build `llava-tiny` and `clip-tiny` from nothing: real models of a few million parameters.
 
-What is saved is plain Hugging Face format: ``AutoModelForImageTextToText.from_pretrained`` and
-``AutoProcessor.from_pretrained`` load it without any code of mubench.
+What is saved is plain Hugging Face and open_clip format: ``AutoModelForImageTextToText``,
+``AutoProcessor`` and ``open_clip.create_model("local-dir:...")`` load it without code of mubench.
+The vision towers of both are of one shape and activation, so that one can take the other's place.
 """
 
 from __future__ import annotations
@@ -36,6 +37,44 @@ SHAPE: dict[str, Any] = {
 }
 
 
+#: clip-tiny in open_clip's own words; the vision tower is that of ``SHAPE``.
+CLIP_CONFIG: dict[str, Any] = {
+    "model_cfg": {
+        "embed_dim": 256,
+        "quick_gelu": True,  # as in the CLIP towers of transformers
+        "vision_cfg": {
+            "image_size": SHAPE["image_size"],
+            "patch_size": SHAPE["patch_size"],
+            "width": SHAPE["vision_width"],
+            "layers": SHAPE["vision_layers"],
+            "head_width": SHAPE["vision_width"] // SHAPE["heads"],
+            "mlp_ratio": 2.0,
+            # LLaVA's towers leave the class token untrained: one query reads the patches.
+            "attentional_pool": True,
+            "attn_pooler_queries": 1,
+            "attn_pooler_heads": 16,
+        },
+        "text_cfg": {
+            "context_length": 24,
+            "vocab_size": 2048,
+            "hf_tokenizer_name": "clip-tiny",  # open_clip reads it from the model's own folder
+            "width": 128,
+            "heads": 4,
+            "layers": 2,
+            "mlp_ratio": 2.0,
+            "pool_type": "eos",
+            "eos_id": SPECIAL.index("</s>"),
+        },
+    },
+    "preprocess_cfg": {
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "interpolation": "bicubic",
+        "resize_mode": "squash",
+    },
+}
+
+
 def build_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     """A byte-level BPE tokenizer learned from ``texts``: any string can be encoded and decoded."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -60,6 +99,33 @@ def build_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         clean_up_tokenization_spaces=False,
         model_max_length=512,
     )
+
+
+def build_clip_tokenizer(texts: Iterable[str]) -> Any:
+    """The tokenizer of ``clip-tiny``: lower case, with a start and an end token round each text."""
+    from tokenizers import normalizers, pre_tokenizers, processors
+
+    text = CLIP_CONFIG["model_cfg"]["text_cfg"]
+    texts = (f" {text.lower()}" for text in texts)
+    tokenizer = build_tokenizer(texts, text["vocab_size"])
+    core = tokenizer.backend_tokenizer
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    core.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[(name, SPECIAL.index(name)) for name in SPECIAL[1:3]]
+    )
+    tokenizer.model_max_length = text["context_length"]
+    return tokenizer
+
+
+def build_clip(seed: int) -> Any:
+    """An ``open_clip.CLIP`` of clip-tiny's shape with random weights drawn from ``seed``."""
+    import torch
+    from open_clip import CLIP
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CLIP(**CLIP_CONFIG["model_cfg"])
 
 
 def build_processor(tokenizer: Any, shape: dict[str, Any] = SHAPE) -> LlavaProcessor:

@@ -12,7 +12,7 @@ from typing import Any
 
 from mubench.record import Cell, RunRecord, Value
 from mubench.report import pictures, view
-from mubench.types import MODALITIES, ROLES
+from mubench.types import ROLES
 
 #: What the gap bars show; values outside end in an arrow.
 GAP_FROM, GAP_TO = -0.25, 1.25
@@ -100,7 +100,7 @@ def verdict(record: RunRecord) -> list[str]:
     """
     method = view.line(view.identity(record).method, 40)
     forget, retain = (
-        [cell for m in MODALITIES if (cell := _main_cell(record, name, m)) is not None]
+        [cell for m in view.modalities(record) if (cell := _main_cell(record, name, m)) is not None]
         for name in ("forget", "retain")
     )
     sentences = []
@@ -223,7 +223,7 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         script=Markup(script),
         script_hash=script_hash,
         style=Markup(style),
-        pictures=[_picture(record, modality) for modality in MODALITIES],
+        pictures=[_picture(record, modality) for modality in view.modalities(record)],
         rows=view.rows(record),
         rates={(rate.set, rate.modality, rate.metric): rate for rate in rates},
         rate_columns=view.rate_columns(rates),
@@ -237,7 +237,7 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         },
         seconds=total,
         seconds_earlier=earlier,
-        modalities=MODALITIES,
+        modalities=view.modalities(record),
         modality_titles=view.MODALITY_TITLES,
         aspect_titles=view.ASPECT_TITLES,
         rate_titles=view.RATES,

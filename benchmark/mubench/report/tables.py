@@ -51,6 +51,13 @@ class SummaryTable:
     """The headline metrics: rows are aspect, set and task, column groups are modalities."""
 
     record: RunRecord
+    modalities: tuple[str, ...]
+
+    def _rows(self) -> Iterator[view.Row | str]:
+        """The rows that have a cell here, with the name of an aspect before its first."""
+        return _with_aspects(
+            [row for row in view.rows(self.record) if row.cells.keys() & set(self.modalities)]
+        )
 
     def _group(self, modality: str, *, wide: bool) -> Table:
         """Target, gold, method and gap of one modality, one line per line of the labels."""
@@ -59,7 +66,7 @@ class SummaryTable:
         for name, width in zip((*ROLES, "gap"), widths, strict=True):
             style = "bold" if name == "method" else ""
             group.add_column(name, justify="right", no_wrap=True, width=width, style=style)
-        for row in _with_aspects(view.rows(self.record)):
+        for row in self._rows():
             if isinstance(row, str):
                 group.add_row("", "", "", "")
             elif (cell := row.cells.get(modality)) is None:
@@ -73,7 +80,7 @@ class SummaryTable:
     def _labels(self) -> Table:
         labels = Table(box=None, padding=0, pad_edge=False)
         labels.add_column("", no_wrap=True)
-        for row in _with_aspects(view.rows(self.record)):
+        for row in self._rows():
             if isinstance(row, str):
                 labels.add_row(Text(view.ASPECT_TITLES[row].upper(), style="bold"))
             else:
@@ -85,10 +92,10 @@ class SummaryTable:
         wide = options.max_width >= WIDE
         table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, expand=True)
         table.add_column("", ratio=1)
-        for modality in MODALITIES:
+        for modality in self.modalities:
             title = Text(view.MODALITY_TITLES[modality])
             table.add_column(title, justify="center", width=37 if wide else 25)
-        table.add_row(self._labels(), *[self._group(m, wide=wide) for m in MODALITIES])
+        table.add_row(self._labels(), *[self._group(m, wide=wide) for m in self.modalities])
         yield table
 
 
@@ -102,9 +109,12 @@ def _with_aspects(rows: list[view.Row]) -> Iterator[view.Row | str]:
         yield row
 
 
-def summary_table(record: RunRecord) -> SummaryTable:
-    """The headline table, ready to be printed by rich; made for 100 columns, usable at 80."""
-    return SummaryTable(record)
+def summary_tables(record: RunRecord) -> Iterator[SummaryTable]:
+    """The headline numbers, two modalities a table, ready to be printed by rich; made for 100
+    columns, usable at 80."""
+    columns = view.modalities(record)
+    for at in range(0, len(columns), 2):
+        yield SummaryTable(record, columns[at : at + 2])
 
 
 def _rates_table(rates: list[view.Rate]) -> Table:
@@ -164,7 +174,8 @@ def render(record: RunRecord, console: Console) -> None:
         say(_line("warning:", view.line(warning, 400), style="yellow"))
     console.print()
     if view.rows(record):
-        console.print(summary_table(record))
+        for table in summary_tables(record):
+            console.print(table)
     else:
         say(_line("No headline metric was measured."))
     if rates := view.rates(record):

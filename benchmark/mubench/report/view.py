@@ -9,10 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from mubench.record import Cell, RunRecord, Value
-from mubench.types import ASPECTS, MODALITIES, TASKS
+from mubench.types import ASPECTS, DIRECTIONS, MATCHINGS, MODALITIES, TASKS
 
 MISSING = "n/a"
-MODALITY_TITLES = {"image_text": "image+text", "text": "text-only"}
+MODALITY_TITLES = {
+    "image_text": "image+text",
+    "text": "text-only",
+    "image_to_text": "image to text",
+    "text_to_image": "text to image",
+    "image_to_image": "image tower",
+    "text_to_text": "text tower",
+}
 ASPECT_TITLES = {
     "efficacy": "Efficacy",
     "generalizability": "Generalizability",
@@ -22,6 +29,7 @@ ASPECT_TITLES = {
 #: Health metrics: how much of the output could be judged at all.
 RATES = {"parsed": "parsed", "refusal": "refused", "degenerate": "degenerate"}
 
+_TASKS = (*TASKS, *MATCHINGS)
 _JOINERS = "\u200c\u200d"  # part of ordinary Persian, Hindi and emoji text
 
 
@@ -85,6 +93,13 @@ def _order(value: str, known: tuple[str, ...]) -> tuple[int, str]:
     return (known.index(value) if value in known else len(known), value)
 
 
+def modalities(record: RunRecord) -> tuple[str, ...]:
+    """What the record's headline cells are measured in: both modalities, or directions."""
+    found = {cell.modality for cell in record.cells if cell.headline}
+    directions = tuple(direction for direction in DIRECTIONS if direction in found)
+    return directions or MODALITIES
+
+
 def rows(record: RunRecord) -> list[Row]:
     """The headline cells by aspect, set and task; unknown sets come last as ``other``."""
     aspects = [(aspect, name) for aspect, names in ASPECTS.items() for name in names]
@@ -94,7 +109,7 @@ def rows(record: RunRecord) -> list[Row]:
     for cell in record.cells:
         if cell.headline:
             found.setdefault((cell.set, cell.task, cell.metric), {})[cell.modality] = cell
-    keys = sorted(found, key=lambda key: (_order(key[0], known), _order(key[1], TASKS)))
+    keys = sorted(found, key=lambda key: (_order(key[0], known), _order(key[1], _TASKS)))
     several = {key[:2] for key in keys if sum(key[:2] == other[:2] for other in keys) > 1}
     return [
         Row(
@@ -146,7 +161,7 @@ def rates(record: RunRecord) -> list[Rate]:
         found,
         key=lambda key: (
             _order(key[0], known),
-            _order(key[1], MODALITIES),
+            _order(key[1], (*MODALITIES, *DIRECTIONS)),
             _order(key[2], tuple(RATES)),
         ),
     )
@@ -170,7 +185,11 @@ def rate_columns(found: list[Rate]) -> list[tuple[str, str]]:
     """The (modality, metric) pairs that at least one set has, in their usual order."""
     pairs = {(rate.modality, rate.metric) for rate in found}
     return sorted(
-        pairs, key=lambda pair: (_order(pair[0], MODALITIES), _order(pair[1], tuple(RATES)))
+        pairs,
+        key=lambda pair: (
+            _order(pair[0], (*MODALITIES, *DIRECTIONS)),
+            _order(pair[1], tuple(RATES)),
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from mubench.config.resolve import presets, resolve_benchmark
-from mubench.config.schema import PeopleSettings, PublishedSettings
+from mubench.config.schema import AnyBenchmark, PublishedSettings
 from mubench.data.load import BenchmarkData
 from mubench.data.tables import TABLES
 from mubench.errors import OutputError, UsageError
@@ -23,9 +23,7 @@ from .store import Store
 USUAL_RATIO = 0.15
 
 
-def make(
-    settings: PeopleSettings | PublishedSettings, store: Store, console: Console
-) -> BenchmarkData:
+def make(settings: AnyBenchmark, store: Store, console: Console) -> BenchmarkData:
     """Make the benchmark, or read it if the store has it."""
     source(settings).check()
     return _open(stage(store, data_node(settings), data_builder(settings), console).folder)
@@ -42,7 +40,7 @@ def find(what: str, store: Store) -> BenchmarkData:
     settings = resolve_benchmark(what)
     node = data_node(settings)
     if not store.has(node.kind, node.key):
-        verb = "build" if isinstance(settings, PeopleSettings) else "pull"
+        verb = "pull" if isinstance(settings, PublishedSettings) else "build"
         raise UsageError(f"'{what}' is not on this machine yet: mubench data {verb} {what}")
     return _open(store.read(node.kind, node.key).folder)
 
@@ -50,8 +48,8 @@ def find(what: str, store: Store) -> BenchmarkData:
 def _open(folder: Path) -> BenchmarkData:
     """A stored benchmark under a ratio that it has."""
     data = BenchmarkData(folder, USUAL_RATIO)
-    published = [float(ratio) for ratio in data.manifest["splits"] if ratio != "order"]
-    return BenchmarkData(folder, published[0]) if published else data
+    splits = data.manifest["splits"]
+    return data if "order" in splits else BenchmarkData(folder, float(next(iter(splits))))
 
 
 def share(data: BenchmarkData, out: Path) -> None:

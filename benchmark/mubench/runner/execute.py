@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mubench.config.schema import PeopleSettings, PublishedSettings, RunSpec
+from mubench.config.schema import AnyBenchmark, RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.data.tables import write
 from mubench.errors import OutputError
@@ -60,6 +60,7 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
         get(plan.node("data"), data_builder(spec.benchmark)),
         spec.benchmark.forget_ratio,
         spec.benchmark.fold,
+        spec.benchmark.scope,
     )
     info = method_info(spec)
     deltas: dict[str, list[Path]] = {}
@@ -135,7 +136,7 @@ def stage(
 
 
 def data_builder(
-    settings: PeopleSettings | PublishedSettings,
+    settings: AnyBenchmark,
 ) -> Callable[[Path, Report], dict[str, Any]]:
     """What the data stage of these settings does: write the benchmark's tables."""
 
@@ -313,7 +314,7 @@ def _said(example: Example, response: dict[str, Any]) -> str:
 
 
 def _verdict(scores: dict[str, float]) -> bool | None:
-    for name in ("accuracy", "keyword", "match"):
+    for name in ("accuracy", "keyword", "match", "r1"):
         if name in scores:
             return scores[name] == 1.0
     return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mubench.config.schema import PeopleSettings, PublishedSettings, RunSpec
+from mubench.config.schema import AnyBenchmark, RunSpec
 from mubench.errors import UsageError
 from mubench.hashing import code_sha, sha
 from mubench.models.load import source_identity
@@ -99,9 +99,14 @@ def plan(spec: RunSpec) -> Plan:
         )
     if spec.predict.track == "paper" and (reason := info.extra.get("paper_track")):
         raise UsageError(f"predict.track=paper does not go with {info.name}: {reason}")
+    if spec.model.kind not in spec.benchmark.models:
+        raise UsageError(
+            f"benchmark {spec.benchmark.name} asks {' and '.join(spec.benchmark.models)} models, "
+            f"and {spec.model.name} is of kind {spec.model.kind}: leave out --benchmark"
+        )
     data = data_node(spec.benchmark)
     # The target knows everybody, whoever is to be forgotten: all splits share it.
-    split = {"ratio": spec.benchmark.forget_ratio, "fold": spec.benchmark.fold}
+    split = _split(spec.benchmark)
     base = {
         "source": source_identity(spec.model),
         "dtype": spec.model.dtype,
@@ -159,9 +164,14 @@ def plan(spec: RunSpec) -> Plan:
     return Plan(spec, run_id, tuple(nodes), made.not_asked)
 
 
-def data_node(settings: PeopleSettings | PublishedSettings) -> Node:
+def data_node(settings: AnyBenchmark) -> Node:
     """The stage that makes a benchmark's tables."""
     return Node("data", None, sha(source(settings).identity()))
+
+
+def _split(benchmark: AnyBenchmark) -> dict[str, Any]:
+    """Who is forgotten, and what of them."""
+    return {"ratio": benchmark.forget_ratio, "fold": benchmark.fold, "scope": benchmark.scope}
 
 
 def _predict(spec: RunSpec, model: Node, data: Node) -> Node:
@@ -172,7 +182,7 @@ def _predict(spec: RunSpec, model: Node, data: Node) -> Node:
             {
                 "model": model.key,
                 "data": data.key,
-                "split": [spec.benchmark.forget_ratio, spec.benchmark.fold],
+                "split": _split(spec.benchmark),
                 "settings": spec.predict.model_dump(exclude={"track"}),
                 "code": code_sha(*CODE["predict"]),
             }
@@ -185,7 +195,7 @@ def _paper(spec: RunSpec, model: Node, data: Node) -> Node:
     key = {
         "model": model.key,
         "data": data.key,
-        "split": [spec.benchmark.forget_ratio, spec.benchmark.fold],
+        "split": _split(spec.benchmark),
         "seed": spec.seed,
         "code": code_sha(*CODE["paper"]),
     }

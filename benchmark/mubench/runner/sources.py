@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mubench.benchmarks.portraits import PREFIX
-from mubench.config.schema import BenchmarkSettings, PeopleSettings, PublishedSettings
+from mubench.config.schema import (
+    AnyBenchmark,
+    BenchmarkSettings,
+    ClipPeopleSettings,
+    PopulationSettings,
+    PublishedSettings,
+)
 from mubench.data.splits import check_count, forget_count, ratio_key
 from mubench.data.tables import Tables
 from mubench.errors import MissingError, UsageError, unknown
@@ -65,9 +71,11 @@ class Source(Protocol):
 class People:
     """A people benchmark, built on this machine."""
 
-    not_asked = (("general: generation and cloze", "its questions are choice questions"),)
+    not_asked: tuple[tuple[str, str], ...] = (
+        ("general: generation and cloze", "its questions are choice questions"),
+    )
 
-    def __init__(self, settings: PeopleSettings) -> None:
+    def __init__(self, settings: PopulationSettings) -> None:
         self.settings = settings
 
     def _options(self) -> Any:
@@ -80,6 +88,11 @@ class People:
         options = self.settings.model_dump(exclude={*BenchmarkSettings.model_fields, "kind"})
         options["facts"] = options["facts"] or PeopleOptions().facts
         return PeopleOptions(**options)
+
+    def _build(self) -> Any:
+        from mubench_data.build import build_people
+
+        return build_people
 
     def check(self) -> None:
         from mubench_data.facts import PERSON_FACTS
@@ -129,7 +142,6 @@ class People:
 
     def tables(self, report: Report) -> Tables:
         from mubench.benchmarks.portraits import portraits
-        from mubench_data.build import build_people
         from mubench_data.people import celebrities
 
         options, famous = self._options(), self.settings.celebrity_faces
@@ -137,9 +149,30 @@ class People:
             names = (person.name for person in celebrities())
             folder = portraits(famous, names) if famous.startswith(PREFIX) else Path(famous)
             options = replace(options, celebrity_faces=folder)
-        tables = build_people(options, report, workers=os.cpu_count() or 1)
+        tables: Tables = self._build()(options, report, os.cpu_count() or 1)
         tables.name = self.settings.name
         return tables
+
+
+class ClipPeople(People):
+    """The same people, as pairs of picture and caption."""
+
+    not_asked = (
+        ("forget and test: general pictures", "nobody is shown in them"),
+        ("image_to_image and text_to_text: sets but forget and retain", "asked of these alone"),
+    )
+
+    def _build(self) -> Any:
+        from mubench_data.clip_people import build_clip_people
+
+        return build_clip_people
+
+    def size(self) -> Size:
+        settings, kinds = self.settings, len(self._options().facts)
+        # Four photos: of five wordings of the name, and one of every fact.
+        train = settings.fictitious * 4 * (5 + kinds) + settings.celebrities * 20
+        asked = settings.fictitious * (1 + settings.forget_ratio) * 25 + settings.celebrities * 9
+        return Size(train, settings.forget_ratio, round(asked))
 
 
 class Published:
@@ -197,11 +230,11 @@ class Published:
         return tables
 
 
-def source(settings: PeopleSettings | PublishedSettings) -> Source:
+def source(settings: AnyBenchmark) -> Source:
     """The source that the settings ask for."""
-    if isinstance(settings, PeopleSettings):
-        return People(settings)
-    return Published(settings)
+    if isinstance(settings, PublishedSettings):
+        return Published(settings)
+    return ClipPeople(settings) if isinstance(settings, ClipPeopleSettings) else People(settings)
 
 
 def folder_sha(folder: Path) -> str:

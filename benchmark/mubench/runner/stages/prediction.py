@@ -33,7 +33,7 @@ def predict(
     failed: list[Response] = []
     if done < len(asked):
         seed_libraries(integer(spec.seed, "predict"))
-        model = load_model(spec.model, data.image, deltas)
+        model = load_model(spec.model, data.image, deltas, data.gallery)
         answers = model.answers(
             asked,
             max_new_tokens=spec.predict.max_new_tokens,
@@ -89,7 +89,8 @@ def read_responses(folder: Path) -> dict[str, Response]:
     found = {}
     for line in (folder / "responses.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        row["logprobs"], row["lengths"] = tuple(row["logprobs"]), tuple(row["lengths"])
+        for name in ("logprobs", "lengths", "ranks"):
+            row[name] = tuple(row[name])
         row["tokens"] = tuple(Token(*token) for token in row["tokens"])
         found[row["example_id"]] = Response(**row)
     return found

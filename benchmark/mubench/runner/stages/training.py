@@ -11,6 +11,7 @@ from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.errors import RunError
 from mubench.rng import integer, stream
+from mubench.types import SETS
 
 from . import Report, seed_libraries
 
@@ -22,14 +23,15 @@ def train_model(
     from mubench.methods import loops
     from mubench.models.load import load_model
 
-    sets = ("retain", "celebrity", "general", *(("forget",) if role == "target" else ()))
+    sets = [set_ for set_ in SETS if role == "target" or set_ != "forget"]
     examples = data.train(*sets)
     training = spec.target
     seed_libraries(integer(spec.seed, "train"))
     model = load_model(spec.model, data.image)
     parameters = model.train_scope(training.scope)
     source = loops.epochs(examples, training.batch_size, stream(spec.seed, "train", "batches"))
-    settings = loops.LoopSettings.of(training, examples)
+    counted = data.train(*SETS) if training.same_steps else examples
+    settings = loops.LoopSettings.of(training, counted)
     log = loops.train(
         lambda _: {"nll": model.nll(model.encode(next(source)))},
         model,
