@@ -68,12 +68,13 @@ def check_available(settings: ModelSettings) -> None:
 
 
 def scaled_delta(source: Path, folder: Path, factor: float) -> DeltaKind:
-    """The adapter of a saved delta times ``factor``, as a delta of its own."""
+    """What a saved delta changes times ``factor``, as a delta of its own."""
     delta = json.loads((source / "delta.json").read_text(encoding="utf-8"))
-    shutil.copytree(source / "adapter", folder / "adapter")
+    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("stage.json"))
     text = json.dumps({**delta, "scale": factor * delta["scale"]})
     (folder / "delta.json").write_text(text, encoding="utf-8")
-    return "lora"
+    kind: DeltaKind = delta["kind"]
+    return kind
 
 
 def load_model(
