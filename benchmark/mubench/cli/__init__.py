@@ -37,6 +37,7 @@ def app() -> typer.Typer:
         commands.transplant,
         commands.doctor,
         leaderboard.submit,
+        leaderboard.export,
     ):
         made.command(command.__name__.rstrip("_"))(command)
     cache = typer.Typer(help="What earlier runs left in the cache.", no_args_is_help=True)

@@ -67,7 +67,7 @@ def run(
     from mubench.runner.execute import execute
 
     folder = execute(made, open_store(cache), out, console(stderr=True))
-    render(_read_record(folder), console())
+    render(read_record(folder), console())
     # Plain prints: a path must not be wrapped by the table's console.
     print(f"report: {folder / 'report.html'}")
     print(f"record: {folder / 'record.json'}")
@@ -301,7 +301,7 @@ def report(
     """Print the table of a finished run again."""
     from mubench.report.tables import render
 
-    render(_read_record(run), console())
+    render(read_record(run), console())
     print(f"report: {(run if run.is_dir() else run.parent) / 'report.html'}")
 
 
@@ -314,7 +314,7 @@ def transplant(
     cache: Cache = None,
 ) -> None:
     """Put an unlearned image tower into the multimodal model that stands on it, and measure."""
-    record = _read_record(clip_run)
+    record = read_record(clip_run)
     from mubench.report.tables import render
     from mubench.runner.transplant import transplant as graft
 
@@ -327,12 +327,12 @@ def transplant(
         benchmark=benchmark,
         sets=sets or (),
     )
-    render(_read_record(folder), console())
+    render(read_record(folder), console())
     print(f"report: {folder / 'report.html'}")
     print(f"record: {folder / 'record.json'}")
 
 
-def _read_record(folder: Path) -> Any:
+def read_record(folder: Path) -> Any:
     from pydantic import ValidationError
 
     from mubench.errors import DamagedError, UsageError

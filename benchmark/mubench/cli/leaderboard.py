@@ -55,10 +55,10 @@ def _delta(run: Path, cache: Path | None) -> Path:
     """The folder of the unlearned weights of a run in the cache."""
     from mubench.errors import UsageError
 
-    from .commands import _read_record
+    from .commands import read_record
 
     store = open_store(cache)
-    for stage in _read_record(run).stages:
+    for stage in read_record(run).stages:
         if stage.kind == "unlearn" and store.has(stage.kind, stage.key):
             return Path(store.folder(stage.kind, stage.key))
     raise UsageError(f"the cache holds no unlearned weights of {run}: run it again, or --cache")
@@ -117,6 +117,53 @@ def build(
     for line in site.left_out:
         print(f"left out: {line}", file=sys.stderr)
     print(f"{site.rows} rows of {site.runs} runs, {len(rows)} reported: {out / 'index.html'}")
+
+
+def export(
+    format_: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="latex, csv, eee, hub-eval or bibtex")
+    ],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, bundles or record files.")],
+    to: Annotated[Path | None, typer.Option(help="A file; printed if left out.")] = None,
+    dataset: Annotated[
+        str, typer.Option(help="hub-eval: the benchmark's OWNER/NAME on the Hub.")
+    ] = "",
+) -> None:
+    """Print runs in another format: a table for a paper, a spreadsheet, or another site's schema."""
+    import json
+
+    import yaml
+
+    from mubench.errors import OutputError, unknown
+    from mubench.leaderboard import export as exports
+
+    from .commands import read_record
+
+    records = [read_record(run) for run in runs]
+
+    def lines(values: list[object]) -> str:
+        return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
+
+    made = {
+        "latex": lambda: exports.latex(records),
+        "csv": lambda: exports.csv(records),
+        "bibtex": lambda: "\n".join(map(exports.bibtex, records)),
+        "eee": lambda: lines([exports.eee(record) for record in records]),
+        "hub-eval": lambda: yaml.safe_dump(
+            [entry for record in records for entry in exports.hub_eval(record, dataset)],
+            sort_keys=False,
+        ),
+    }
+    if format_ not in made:
+        raise unknown("format", format_, made)
+    text = made[format_]()
+    if to is None:
+        print(text, end="")
+        return
+    try:
+        to.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {to}: {error.strerror}") from error
 
 
 def _questions(cache: Path | None) -> Any:

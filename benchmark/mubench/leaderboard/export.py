@@ -6,7 +6,11 @@ import csv as csv_module
 import io
 import re
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
+from mubench import __version__
+from mubench.errors import UsageError
 from mubench.record import Cell, RunRecord, Value
 from mubench.report import view
 
@@ -17,7 +21,8 @@ def csv(records: Sequence[RunRecord]) -> str:
     """One line a cell, with every interval."""
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
-    names = [f"{part}{end}" for part in _PARTS for end in ("", "_low", "_high")]
+    named = [part.replace("method", "score") for part in _PARTS]  # its name is a column, too
+    names = [f"{part}{end}" for part in named for end in ("", "_low", "_high")]
     head = ("benchmark", "version", "model", "method", "seed", "set", "modality", "task", "metric")
     writer.writerow([*head, "unit", "better", "n", "persons", *names])
     for record in records:
@@ -106,3 +111,123 @@ def bibtex(record: RunRecord) -> str:
         f"  year = {{{tex(year)}}},\n  note = {{run {tex(record.run_id)}}}\n}}\n"
     )
     return "\n".join(entries)
+
+
+def eee(record: RunRecord) -> dict[str, Any]:
+    """The headline cells as an Every Eval Ever record (schema 0.3.0, arXiv:2606.14516).
+
+    Metrics that are judged by their distance to gold have no better direction of their own: the
+    gold model's value, the target's and the gap stand in their details.
+    """
+    who = view.identity(record)
+    made = str(datetime.fromisoformat(record.created).timestamp())
+    name = f"{who.method} on {who.model}"
+    return {
+        "schema_version": "0.3.0",
+        "evaluation_id": f"mubench/{who.benchmark}/{who.model}+{who.method}/{record.run_id}",
+        "evaluation_timestamp": record.created,
+        "retrieved_timestamp": made,
+        "source_metadata": {
+            "source_name": "mubench",
+            "source_type": "evaluation_run",
+            "source_organization_name": "mubench",
+            "evaluator_relationship": "other",
+        },
+        "eval_library": {"name": "mubench", "version": _package(record)},
+        "model_info": {
+            "name": name,
+            "id": f"mubench/{who.model}+{who.method}-{record.run_id}",
+            "additional_details": {
+                "deployment_type": "self_deployed",
+                "model_availability": "unknown",
+                "base_model": who.model,
+                "unlearning_method": who.method,
+                "seed": who.seed,
+            },
+        },
+        "evaluation_results": [_eee_result(record, cell) for cell in record.cells if cell.headline],
+    }
+
+
+def _package(record: RunRecord) -> str:
+    package = record.provenance.get("package")
+    return str(package.get("version") if isinstance(package, dict) else __version__)
+
+
+def _task(cell: Cell) -> str:
+    return "_".join((cell.set, cell.modality, cell.task, cell.metric))
+
+
+def _eee_result(record: RunRecord, cell: Cell) -> dict[str, Any]:
+    data = record.data
+    uncertainty: dict[str, Any] = {"num_samples": cell.n}
+    if cell.method.low is not None and cell.method.high is not None:
+        uncertainty["confidence_interval"] = {
+            "lower": cell.method.low, "upper": cell.method.high, "confidence_level": 0.95,
+            "method": "clustered by person",
+        }  # fmt: skip
+    details = {
+        part: f"{value.value:.6g} {view.interval(value)}".strip()
+        for part in ("target", "gold", "gap", "difference")
+        if (value := getattr(cell, part)) is not None
+    }
+    return {
+        "evaluation_name": _task(cell),
+        "source_data": {
+            "dataset_name": f"{data.get('benchmark')}@{data.get('version')}",
+            "source_type": "other",
+            "additional_details": {"content_sha256": str(data.get("content_sha"))},
+        },
+        "metric_config": {
+            "evaluation_description": f"{cell.task} questions about the {cell.set} set, "
+            f"{view.MODALITY_TITLES.get(cell.modality, cell.modality)}",
+            "metric_id": cell.metric,
+            "metric_unit": cell.unit,
+            "lower_is_better": cell.better != "up",
+            "score_type": "continuous",
+            "min_score": 0,
+            "max_score": 1,
+            "additional_details": {
+                "judged_by": "distance to gold" if cell.better == "to_gold" else cell.better
+            },
+        },
+        "score_details": {
+            "score": cell.method.value,
+            "uncertainty": uncertainty,
+            "details": details,
+        },
+    }
+
+
+def hub_eval(record: RunRecord, dataset: str = "") -> list[dict[str, Any]]:
+    """The headline cells for ``.eval_results/*.yaml`` of a model on the Hub.
+
+    ``dataset``: the benchmark's id there; that of a published set is known. UsageError without.
+    """
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    source = record.data.get("source")
+    source = source if isinstance(source, dict) else {}
+    repo = dataset or str(source.get("repo") or "")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise UsageError(
+            f"'{record.data.get('benchmark')}' has no name on the Hub: upload it with 'mubench "
+            "data push', and give --dataset OWNER/NAME"
+        )
+    revision = str(source.get("revision") or "")
+    who = view.identity(record)
+    return eval_result_entries_to_yaml(
+        [
+            EvalResultEntry(
+                dataset_id=repo,
+                task_id=_task(cell),
+                value=round(cell.method.value, 6),
+                dataset_revision=revision if re.fullmatch("[0-9a-f]{40}", revision) else None,
+                date=record.created,
+                notes=f"mubench {_package(record)}, {who.method}, seed {who.seed}, "
+                f"gold {view.number(cell.gold.value)}, target {view.number(cell.target.value)}",
+            )
+            for cell in record.cells
+            if cell.headline
+        ]
+    )
