@@ -33,11 +33,11 @@ class NegMerge(Edit):
     class Config(Training):
         scope: Literal["full"] = "full"
         members: int = Field(default=10, ge=2)
-        scale: float = Field(default=1.0, ge=0)
+        scale: float = Field(default=1.0, ge=0, json_schema_extra={"log": (0.1, 3)})
         towers: Towers = "image"
         epochs: float = Field(default=1.0, gt=0)
         batch_size: int = Field(default=16, gt=0)
-        lr: float = Field(default=1e-5, gt=0)
+        lr: float = Field(default=1e-5, gt=0, json_schema_extra={"around": 8})
         weight_decay: float = Field(default=0.1, ge=0)
 
     def learn(self, model, data: UnlearnData, context):
