@@ -12,6 +12,7 @@ import pytest
 
 from leaderboard import made
 from leaderboard.made import edit_record, edit_rows, seal, write_rows
+from mubench.config.resolve import resolve_benchmark
 from mubench.leaderboard import strict
 
 METHOD = "predictions/method.jsonl.gz"
@@ -268,13 +269,19 @@ CASES = {
     "a home folder": (in_record(lambda v: v["provenance"].update(command="mubench run --config /home/anna/a.yaml")), "provenance.command holds a path"),
     "a token": (in_record(lambda v: v["provenance"].update(command="HF_TOKEN=hf_abcdefghijklmnop mubench run")), "holds a path, a secret"),
     # benchmark
-    "another content": (in_record(lambda v: v["data"].update(content_sha="0" * 64)), "a content of 'people-mini' that is not accepted"),
+    "another content": (in_record(lambda v: v["data"].update(content_sha="0" * 64)), "on another content of 'people-mini'"),
+    "a published content that nobody has seen": (lambda f: edit_record(f, published), "not accepted yet"),
     "an unknown benchmark": (lambda f: edit_record(f, rename), "there is no benchmark 'easy'"),
     "an easier benchmark": (set_spec("benchmark", "fictitious", value=8), "benchmark.fictitious is not as published"),
     "the tuning fold": (set_spec("benchmark", "fold", value="dev"), "benchmark.fold is not as published"),
     "a spec that is none": (set_record("spec", {}), "spec."),
     "no gold was trained": (in_record(lambda v: v["stages"].pop(1)), "names no training of the gold model"),
 }  # fmt: skip
+
+
+def published(values):
+    values["spec"]["benchmark"] = resolve_benchmark("mllmu").model_dump(mode="json")
+    values["data"]["benchmark"] = "mllmu"
 
 
 def rename(values):
@@ -305,7 +312,8 @@ def twin(folder, source, copy):
 def test_refused_with_its_line(name, folder, judge):
     spoil, expected = CASES[name]
     moved = spoil(folder)
-    verdict = judge(moved if isinstance(moved, Path) else folder, root(folder))
+    at = None if name.startswith("a published") else root(folder)
+    verdict = judge(moved if isinstance(moved, Path) else folder, at)
     assert len(verdict.refusals) == 1
     line = verdict.refusals[0]
     assert expected in line

@@ -143,9 +143,17 @@ def test_facts_that_make_no_benchmark(facts: str, named: str) -> None:
 
 
 def test_a_method_that_is_not_defined_for_the_kind_of_model_is_refused() -> None:
-    with pytest.raises(UsageError, match="'manu' is n/a for llava-tiny: .* for mllm .* kind clip"):
-        planned("manu", "model.kind=clip")
-    assert planned("none", "model.kind=clip").node("train", "gold")
+    with pytest.raises(UsageError, match="'manu' is n/a for clip-tiny: .* for mllm .* kind clip"):
+        plan(resolve("manu", "clip-tiny"))
+    assert plan(resolve("none", "clip-tiny")).node("train", "gold")
+
+
+@pytest.mark.parametrize(
+    ("model", "benchmark"), [("clip-tiny", "people-mini"), ("llava-tiny", "clip-people")]
+)
+def test_a_benchmark_that_asks_another_kind_of_model_is_refused(model: str, benchmark: str) -> None:
+    with pytest.raises(UsageError, match=f"{benchmark} asks"):
+        plan(resolve("none", model, benchmark))
 
 
 def test_hub_models_are_planned_without_network() -> None:

@@ -129,7 +129,7 @@ def export(
         str, typer.Option(help="hub-eval: the benchmark's OWNER/NAME on the Hub.")
     ] = "",
 ) -> None:
-    """Print runs in another format: a table for a paper, a spreadsheet, or another site's schema."""
+    """Print runs as a table for a paper, for a spreadsheet, or in another site's schema."""
     import json
 
     import yaml

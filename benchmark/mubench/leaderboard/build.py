@@ -139,6 +139,16 @@ class Board:
         by_id = {row.id: row for row in self.rows}
         return [by_id[key] for key in self.standings]
 
+    def badges(self, row: Row) -> list[str]:
+        """How far a row can be relied upon."""
+        found = ["rescored"]
+        if len(row.seeds) < SEEDS:
+            found.append("single-seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds")
+        newest = max(self.rows, key=lambda row: row.first.created)
+        if row.first.data["content_sha"] != newest.first.data["content_sha"]:
+            found.append("stale")
+        return found
+
     def write(self, folder: Path, find: Find) -> None:
         """The data files of this benchmark."""
         folder.mkdir(exist_ok=True)
@@ -180,7 +190,7 @@ class Board:
             "retain": "retain" in info.get("needs", ()),
             "ratio": record.spec["benchmark"]["forget_ratio"],
             "seeds": len(row.seeds),
-            "badges": badges(row),
+            "badges": self.badges(row),
             "gated": standing.gated,
             "warnings": len({line for one in row.records for line in one.warnings}),
             "rank": [standing.low, standing.high] if standing.low else None,
@@ -231,16 +241,6 @@ def _changed(record: RunRecord) -> str:
     config = record.spec["method"]["config"]
     told = [str(config[key]) for key in ("scope", "mask") if config.get(key) not in (None, "none")]
     return ", ".join(told)
-
-
-def badges(row: Row) -> list[str]:
-    """How far a row can be relied upon."""
-    found = ["rescored"]
-    if len(row.seeds) < SEEDS:
-        found.append("single-seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds")
-    if row.stale:
-        found.append("stale")
-    return found
 
 
 def _thousandths(value: Value | None) -> list[int | None] | None:
@@ -436,7 +436,7 @@ class _Pages:
             row=row,
             record=row.first,
             standing=board.standings[row.id],
-            badges=badges(row),
+            badges=board.badges(row),
             columns=[column for column in board.columns if column.id in row.cells],
             answers=dict(zip(row.seeds, answers, strict=True)),
             split=split,

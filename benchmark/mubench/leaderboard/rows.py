@@ -85,13 +85,6 @@ class Row:
     def peak_mb(self) -> float:
         return statistics.fmean(_cost(record, "peak_mb") for record in self.records)
 
-    @property
-    def stale(self) -> bool:
-        from .validate import accepted
-
-        known = accepted().get(self.first.data["benchmark"], ())
-        return bool(known) and self.first.data["content_sha"] != known[0]
-
 
 def _cost(record: RunRecord, part: str) -> float:
     costs = [getattr(stage, part) for stage in record.stages if stage.kind in ("learn", "unlearn")]

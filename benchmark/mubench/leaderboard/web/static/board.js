@@ -413,7 +413,7 @@
         vendor.ruleY([0.9], { stroke: "currentColor", strokeDasharray: "3,3", strokeOpacity: 0.5 }),
         vendor.link(points, { x1: "low", x2: "high", y1: "y", y2: "y", stroke: "kind", strokeOpacity: 0.55 }),
         vendor.dot(points, { x: "x", y: "y", r: "r", fill: "kind", symbol: "kind", fillOpacity: (point) => (point.gated ? 0.25 : 0.85), stroke: "kind", strokeWidth: (point) => (state.sel.includes(point.id) ? 4 : 1.5), title: (point) => `${point.method}: distance ${plain(point.distance[0])}, keeps ${percent(point.y)}, ${duration(point.seconds)}` }),
-        few ? vendor.text(points, { x: "x", y: "y", text: "method", dy: -12, fill: "currentColor", fontWeight: 600 }) : null,
+        few ? vendor.text(points, { x: "x", y: "y", text: "method", dy: -20, fill: "currentColor", fontWeight: 600 }) : null,
       ],
     });
     picture(made, "Distance to gold against utility kept, one mark a row; the same numbers stand in the table.");
