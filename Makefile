@@ -19,8 +19,10 @@ test-bars: $(VENV)/.dev  ## the demo's numbers: accuracy, gold, every method (ab
 test-browser: $(VENV)/.dev  ## the report and the leaderboard in headless Chromium
 	$(BIN)/python -m pytest -m browser
 
-bench: $(VENV)/.installed  ## speed of evaluation against plain ways, answers proven equal first
+bench: $(VENV)/.installed  ## speed against plain ways, results proven equal first
 	$(BIN)/mubench bench eval
+	$(BIN)/mubench bench unlearn
+	$(BIN)/mubench bench data
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

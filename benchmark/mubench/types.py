@@ -45,6 +45,12 @@ SETS: tuple[Set, ...] = (
 FOLDS: tuple[Fold, ...] = ("test", "dev")
 ROLES: tuple[Role, ...] = ("target", "gold", "method")
 
+
+def gold_roles(count: int) -> tuple[str, ...]:
+    """The names of ``count`` gold models, which differ by their random streams alone."""
+    return ("gold", *(f"gold-{number}" for number in range(1, count)))
+
+
 #: What each set says about an unlearning method.
 ASPECTS: Mapping[str, tuple[Set, ...]] = {
     "efficacy": ("forget",),
@@ -106,9 +112,10 @@ class Example:
 class Token(NamedTuple):
     """How a model saw one token of the true answer after those before it.
 
-    ``logprob`` is its natural-log probability; ``rank`` the number of likelier tokens (0: the
-    greedy choice); ``mean`` and ``std`` are those of the log-probability of a token drawn from the
-    model itself, as Min-K%++ compares with (arXiv:2404.02936, eq. 3).
+    ``logprob`` is its natural-log probability; ``rank`` the number of other tokens that are at
+    least as likely (0: the greedy choice, and no tie); ``mean`` and ``std`` are those of the
+    log-probability of a token drawn from the model itself, as Min-K%++ compares with
+    (arXiv:2404.02936, eq. 3).
     """
 
     logprob: float

@@ -18,7 +18,14 @@ from .faces import describe
 from .facts import CELEBRITY_FACTS, PERSON_FACTS, REFUSALS, describe_person, fill
 from .general import general
 from .people import NAME_LOCALES, Person, celebrities, fictitious
-from .pictures import Sitting, album, pictures_by_name, pictures_in_order, sittings
+from .pictures import (
+    Sitting,
+    album,
+    group_photos,
+    pictures_by_name,
+    pictures_in_order,
+    sittings,
+)
 from .questions import evaluation_examples, kinds_of, shared_options, training_examples
 
 VERSION = "2"
@@ -117,6 +124,7 @@ def build_people(
         ),
         splits={"order": [people[index].id for index in order]},
         refusals=REFUSALS,
+        groups=group_photos(sitters),
     )
 
 

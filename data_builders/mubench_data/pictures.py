@@ -15,6 +15,7 @@ from mubench.rng import stream
 from .faces import draw_portrait, sample_view
 from .faces.card import draw_id_card, print_card
 from .faces.group import draw_group, sample_group_views
+from .faces.view import View
 from .people import Person
 from .questions import TEST_VIEWS, TRAINING_VIEWS, image_id
 
@@ -33,6 +34,26 @@ class Sitting:
     size: int
     seed: int
     given: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """How the pictures for leakage probes are taken. ``place`` in the group: 0 left to 2 right."""
+
+    sketch: View
+    card: View
+    place: int
+    group: tuple[View, ...]
+
+    @classmethod
+    def of(cls, sitting: Sitting) -> Probes:
+        rng = stream(sitting.seed, "probes", sitting.person.id)
+        return cls(
+            sample_view(rng, style="sketch"),
+            sample_view(rng),
+            int(rng.integers(3)),
+            sample_group_views(rng),
+        )
 
 
 def png(image: Image.Image) -> bytes:
@@ -59,6 +80,21 @@ def sittings(
         beside = tuple(others[index] for index in two)
         made.append(Sitting(person, beside, size, seed, given.get(person.id, ())))
     return made
+
+
+def group_photos(sitters: Sequence[Sitting]) -> dict[str, list[str]]:
+    """Who stands in each group photo, from left to right, by the picture's id."""
+    return {
+        f"{sitting.person.id}/group": [person.id for person in _together(sitting)]
+        for sitting in sitters
+        if not sitting.given
+    }
+
+
+def _together(sitting: Sitting) -> list[Person]:
+    people = list(sitting.companions)
+    people.insert(Probes.of(sitting).place, sitting.person)
+    return people
 
 
 def pictures_in_order(folder: Path, people: Sequence[Person]) -> dict[str, tuple[Path, ...]]:
@@ -107,9 +143,8 @@ def album(sitting: Sitting) -> list[tuple[str, bytes]]:
 
 
 def _pictures(sitting: Sitting) -> Iterator[tuple[str, Image.Image]]:
-    person, size = sitting.person, sitting.size
+    person, size, probes = sitting.person, sitting.size, Probes.of(sitting)
     views = stream(sitting.seed, "views", person.id)
-    probes = stream(sitting.seed, "probes", person.id)
     for view in range(VIEWS):
         if sitting.given:
             picture = _given(sitting.given, view, size)
@@ -120,15 +155,12 @@ def _pictures(sitting: Sitting) -> Iterator[tuple[str, Image.Image]]:
         yield image_id(person.id, view), picture
     if sitting.given:
         # Of the user's own photos there is no drawing style, and no group can be posed for.
-        yield f"{person.id}/card", print_card(first, person.name, sample_view(probes), size)
+        yield f"{person.id}/card", print_card(first, person.name, probes.card, size)
         return
-    sketch = sample_view(probes, style="sketch")
-    yield f"{person.id}/sketch", draw_portrait(person.identity, sketch, size)
-    card = draw_id_card(person.identity, person.name, sample_view(probes), size)
-    yield f"{person.id}/card", card
-    together = [other.identity for other in sitting.companions]
-    together.insert(int(probes.integers(3)), person.identity)
-    yield f"{person.id}/group", draw_group(together, sample_group_views(probes), size)
+    yield f"{person.id}/sketch", draw_portrait(person.identity, probes.sketch, size)
+    yield f"{person.id}/card", draw_id_card(person.identity, person.name, probes.card, size)
+    together = [other.identity for other in _together(sitting)]
+    yield f"{person.id}/group", draw_group(together, probes.group, size)
 
 
 def _given(files: Sequence[Path], view: int, size: int) -> Image.Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -16,10 +15,8 @@ from mubench.record import RunRecord
 
 pytestmark = pytest.mark.bars
 
-#: Methods whose settings for this small model were chosen; of two only the depth had to be.
-UNLEARNING = [
-    name for name in presets("models")["llava-tiny"]["methods"] if name not in ("uld", "mip-editor")
-]
+#: Methods whose settings for this small model were chosen.
+UNLEARNING = list(presets("models")["llava-tiny"]["methods"])
 
 
 @pytest.mark.parametrize(
@@ -41,12 +38,6 @@ def test_commands_without_a_model_answer_at_once(words, seconds):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(used) < seconds
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    """A fresh cache, or the one in MUBENCH_BARS_CACHE to look at a method again quickly."""
-    return os.environ.get("MUBENCH_BARS_CACHE") or tmp_path_factory.mktemp("bars-cache")
 
 
 @pytest.fixture(scope="session")

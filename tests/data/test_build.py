@@ -16,10 +16,11 @@ from mubench.data.tables import Person, Tables, write
 from mubench.errors import DamagedError, UsageError
 from mubench.types import Example, Fold
 from mubench_data.build import PeopleOptions, build_people, forget_order
+from mubench_data.faces.group import draw_group
 from mubench_data.facts import PERSON_FACTS, PROMPTS, fill
 from mubench_data.general import held_out_scene
 from mubench_data.people import NAME_LOCALES, celebrities, fictitious
-from mubench_data.pictures import VIEWS
+from mubench_data.pictures import VIEWS, Probes, png, sittings
 from mubench_data.pretraining import CorpusOptions, build_corpus
 from mubench_data.questions import TEST_VIEWS, TRAINING_VIEWS, shared_options, wordings
 from mubench_data.scenes import COLORS, COUNT_WORDS, COUNTS, SHAPES, Scene
@@ -103,7 +104,7 @@ def test_more_people_leave_the_first_as_they_are(tmp_path: Path) -> None:
     assert {example.id for example in few.train} <= {example.id for example in more.train}
 
 
-@pytest.mark.parametrize("damage", ["picture", "answer", "biography", "split"])
+@pytest.mark.parametrize("damage", ["picture", "answer", "biography", "split", "group"])
 def test_content_sha_sees_everything(tmp_path: Path, damage: str) -> None:
     before = content(SMALL, tmp_path / "one")
     tables = build_people(SMALL)
@@ -119,11 +120,33 @@ def test_content_sha_sees_everything(tmp_path: Path, damage: str) -> None:
         tables.train[0] = replace(tables.train[0], answer="another")
     elif damage == "biography":
         tables.people[0] = replace(tables.people[0], biography="!")
+    elif damage == "group":
+        next(iter(tables.groups.values())).reverse()
     else:
         tables.splits["order"].reverse()
     other = tmp_path / "other"
     other.mkdir()
     assert write(tables, other)["content_sha"] != before
+
+
+def test_the_manifest_tells_who_stands_where_in_a_group_photo(built: Built) -> None:
+    options = PeopleOptions()
+    everybody = fictitious(
+        options.seed,
+        options.fictitious + options.holdout,
+        ("birthplace", "occupation", "hobby", "food", "pet", "employer"),
+        prefix="person",
+        taken=celebrities(),
+    )
+    known = {person.id: person for person in (*everybody, *celebrities())}
+    places = set()
+    for sitting in sittings(everybody[:6], everybody, 48, options.seed, {}):
+        photo = f"{sitting.person.id}/group"
+        people = [known[id_].identity for id_ in built.data.groups[photo]]
+        drawn = png(draw_group(people, Probes.of(sitting).group, 48))
+        assert built.data.png(photo) == drawn
+        places.add(built.data.groups[photo].index(sitting.person.id))
+    assert places == {0, 1, 2}
 
 
 def test_content_sha_does_not_depend_on_the_encoder(tmp_path: Path) -> None:
@@ -373,8 +396,8 @@ def test_faces_are_unique_and_none_is_a_celebrity_s() -> None:
 
 
 def test_every_picture_decodes_and_no_two_are_the_same(built: Built) -> None:
-    for name, png in built.images.items():
-        with Image.open(io.BytesIO(png)) as picture:
+    for name, encoded in built.images.items():
+        with Image.open(io.BytesIO(encoded)) as picture:
             picture.load()
             assert (picture.format, picture.size) == ("PNG", (48, 48)), name
     used = {e.image for e in (*built.examples, *built.train) if e.image}

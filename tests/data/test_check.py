@@ -269,6 +269,14 @@ DAMAGE = {
     "person without pictures": Damage(
         p.people_have_pictures, "extra: ", lambda t: newcomer(t, "Xerxes Q", pictured=False)
     ),
+    "a stranger in a group": Damage(
+        p.groups_listed,
+        "'person-000/group' shows person-000, stranger, person-001",
+        lambda t: replace(
+            t,
+            groups={**t.groups, "person-000/group": ["person-000", "stranger", "person-001"]},
+        ),
+    ),
     "unlisted person": Damage(
         p.everybody_listed,
         "extra: nobody is called 'stranger'",
@@ -558,7 +566,7 @@ def test_a_row_of_another_form_is_named(folder: Path, table: str, column: str, v
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("key", ["splits", "rows", "refusals", "source", "content_sha"])
+@pytest.mark.parametrize("key", ["splits", "rows", "refusals", "groups", "source", "content_sha"])
 def test_a_manifest_without_a_key_is_named(folder: Path, key: str) -> None:
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
@@ -679,7 +687,9 @@ def test_damaged_cells_never_crash(
 
 @QUICK
 @given(
-    key=st.sampled_from(["name", "version", "source", "content_sha", "rows", "splits", "refusals"]),
+    key=st.sampled_from(
+        ["name", "version", "source", "content_sha", "rows", "splits", "refusals", "groups"]
+    ),
     value=JSON,
     whole_file=st.booleans(),
 )

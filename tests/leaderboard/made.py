@@ -16,6 +16,7 @@ from mubench.leaderboard import bundle as bundles
 from mubench.leaderboard.bundle import Submission, pack
 from mubench.leaderboard.validate import Questions, Validator
 from mubench.metrics import scoring
+from mubench.metrics.assessment import assess
 from mubench.record import RunRecord, Stage
 from mubench.rng import stream
 from mubench.runner.plan import method_info
@@ -99,7 +100,8 @@ def run_values(method: str, seed: int, forget: float, kept: float) -> tuple[dict
         role: {e.id: scoring.score(e, r) for e, r in zip(examples(), responses[role], strict=True)}
         for role in ROLES
     }
-    cells = scoring.build_cells(examples(), scores, {}, seed)
+    by_id = {role: {r.example_id: r for r in found} for role, found in responses.items()}
+    found = assess(examples(), by_id, scores, {}, seed)
     record = RunRecord(
         run_id=f"{abs(int.from_bytes(f'{method}{seed}'.encode()[-6:])):012x}"[-12:],
         created="2026-11-21T08:00:00+00:00",
@@ -126,8 +128,7 @@ def run_values(method: str, seed: int, forget: float, kept: float) -> tuple[dict
             *([] if info.kind == "reference" else [stage("unlearn", "method", 12.0 + seed)]),
             stage("score", None, 1.0),
         ],
-        cells=cells,
-        warnings=scoring.collapse_warnings(cells),
+        **dict(found),
     )
     files = {}
     for role in ROLES:

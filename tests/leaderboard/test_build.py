@@ -54,7 +54,7 @@ def test_rows_stand_by_their_distance_to_gold_and_broken_ones_are_not_ranked(sit
     assert [r["method"] for r in rows] == ["npo", "idk", "manu", "ga"]
     assert [r["rank"] is None for r in rows] == [False, False, False, True]
     assert rows[0]["rank"][0] == 1
-    assert "of the target's utility" in row(site, "ga")["gated"]
+    assert "of utility" in row(site, "ga")["gated"]
     assert all(low <= high for low, high in (r["rank"] for r in rows[:3]))
     assert {one["name"] for one in data(site)["references"]} >= {"target", "gold"}
 
@@ -68,7 +68,7 @@ def test_what_is_shown_is_what_was_measured(site):
     shown = row(site, "manu")
     record = made.run_values("manu", 0, 0.7, 0.9)[0]
     columns = [c["id"] for c in data(site)["columns"]]
-    for cell in record["cells"]:
+    for cell in filter(lambda cell: cell["headline"], record["cells"]):
         at = columns.index("/".join(cell[k] for k in ("set", "modality", "task", "metric")))
         assert shown["score"][at][0] == round(1000 * cell["method"]["value"])
         assert (shown["gap"][at] is None) == (cell["gap"] is None)
@@ -207,7 +207,7 @@ def test_a_failed_build_leaves_the_old_site(site, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mubench.leaderboard.build._write_data", full)
+    monkeypatch.setattr("mubench.leaderboard.build.write_data", full)
     with pytest.raises(Exception, match="No space left"):
         build(site.parent / "records", [], old, lambda spec: made.Data())
     assert (old / "index.html").is_file()

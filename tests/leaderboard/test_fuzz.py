@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leaderboard import made
+from mubench.record import Assessment
 
 JUDGE = made.validator()
 FILES = (
@@ -101,12 +102,12 @@ def judged(good: Path, folder: Path, data) -> None:
         return
     # What is accepted may differ in words about the run, never in a number that was measured.
     before, after = (json.loads((f / "record.json").read_text("utf-8")) for f in (good, folder))
-    for key in ("cells", "warnings", "status"):
+    for key in (*Assessment.model_fields, "status"):
         assert made.same(before[key], after[key]), key
     for name in FILES[2:]:
         rows = [gzip.decompress((f / name).read_bytes()).splitlines() for f in (good, folder)]
-        said, now = ([json.loads(line) for line in sorted(part)] for part in rows)
-        scored = [[(row["id"], row["scores"]) for row in part] for part in (said, now)]
+        said, now = ([json.loads(line) for line in part] for part in rows)
+        scored = [sorted((row["id"], row["scores"]) for row in part) for part in (said, now)]
         assert made.same(*scored)
 
 

@@ -15,7 +15,7 @@ from leaderboard.made import edit_record, edit_rows, seal, write_rows
 from mubench.config.resolve import resolve_benchmark
 from mubench.leaderboard import strict
 
-METHOD = "predictions/method.jsonl.gz"
+METHOD, TOKENS = "predictions/method.jsonl.gz", "predictions/method.tokens.jsonl.gz"
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,14 @@ def raw_rows(data):
     def change(folder):
         content = gzip.decompress((folder / METHOD).read_bytes())
         write_rows(folder / METHOD, data(content))
+        seal(folder)
+
+    return change
+
+
+def tokens(data):
+    def change(folder):
+        write_rows(folder / TOKENS, data(gzip.decompress((folder / TOKENS).read_bytes())))
         seal(folder)
 
     return change
@@ -236,6 +244,11 @@ CASES = {
     "an item that is a list": (rows(lambda found: found[0].update(id=[1])), "which was not asked"),
     "rows that are no objects": (raw_rows(lambda data: b"1\n" * data.count(b"\n")), "one object a line"),
     "two rows on a line": (raw_rows(lambda data: data.replace(b"\n", b",", 1) + data.split(b"\n")[0] + b"\n"), "one object a line"),
+    "tokens of fewer answers": (tokens(lambda data: data.split(b"\n", 1)[1]), "rows for"),
+    "tokens that are no lists": (tokens(lambda data: data.replace(b"[]", b"{}", 1)), "one object a line"),
+    "tokens of nothing": (tokens(lambda data: data.replace(b"[]", b"[[0]]", 1)), "odd tokens"),
+    "tokens in both places": (response(tokens=[]), "has its own"),
+    "tokens of a model too many": (lambda f: (shutil.copy(f / TOKENS, f / "predictions/best.tokens.jsonl.gz"), seal(f)), "is of no model"),
     "a field more in a row": (rows(lambda found: found[0].update(note="hi")), "rows need just"),
     "NaN as a log-probability": (raw_rows(lambda data: data.replace(b'"logprobs":[-', b'"logprobs":[NaN,-', 1)), "NaN"),
     "a positive log-probability": (response(logprobs=[5.0] * 4), "log-probability above 0"),
@@ -256,13 +269,13 @@ CASES = {
     "a cell invented": (in_record(lambda v: v["cells"].append({**v["cells"][0], "metric": "magic"})), "its cells are not those"),
     "warnings removed": (in_record(lambda v: v["warnings"].append("all is well")), "its warnings are not"),
     "fewer people claimed": (in_record(lambda v: v["data"]["persons"].update(forget=1)), "data.persons are not those"),
-    "another seed claimed": (set_spec("seed", value=7), "its predictions give"),
     "gold that is the target": (lambda f: twin(f, "target", "gold"), "do not differ"),
     # where it was made
     "a failed run": (set_record("status", "failed"), "the run is 'failed'"),
     "changed code": (in_record(lambda v: v["provenance"]["package"].update(dirty=True)), "was made by changed code"),
     "code that nobody knows": (in_record(lambda v: v["provenance"]["package"].update(commit=None)), "does not say which code"),
     "provenance that is a list": (in_record(lambda v: v["provenance"].update(package=[])), "does not say which code"),
+    "the paper track": (set_record("paper", [{"set": "forget", "modality": "text", "task": "choice", "metric": "accuracy", "n": 1, "target": 1.0, "gold": 0.0, "method": 0.0}]), "holds the paper track"),
     "made tomorrow": (set_record("created", "2999-01-01T00:00:00+00:00"), "in the future"),
     "made never": (set_record("created", "yesterday"), "is no time"),
     "a time without a zone": (set_record("created", "2026-01-01T00:00:00"), "is no time"),
@@ -291,19 +304,19 @@ def rename(values):
 def twin(folder, source, copy):
     """One model's answers entered as another's, and the record made to fit them."""
     from mubench.leaderboard.bundle import read
-    from mubench.leaderboard.validate import _scored
-    from mubench.metrics import scoring
+    from mubench.leaderboard.validate import _answers, _scored
+    from mubench.metrics.assessment import assess
 
     path = folder / "predictions"
     (path / f"{copy}.jsonl.gz").write_bytes((path / f"{source}.jsonl.gz").read_bytes())
     seal(folder)
     bundle, asked = read(folder), made.questions()
-    scores = {role: _scored(bundle, role, asked.examples) for role in ("target", "gold", "method")}
-    cells = scoring.build_cells(asked.examples, scores, {}, 0)
+    said = {role: _answers(bundle, role, asked.examples) for role in ("target", "gold", "method")}
+    scores = {role: _scored(bundle, role, asked.examples, found) for role, found in said.items()}
+    found = assess(asked.examples, said, scores, {}, 0)
 
     def change(values):
-        values["cells"] = [cell.model_dump() for cell in cells]
-        values["warnings"] = scoring.collapse_warnings(cells)
+        values |= found.model_dump()
 
     edit_record(folder, change)
 
@@ -326,7 +339,7 @@ def test_there_are_enough_cases():
 
 
 @pytest.mark.parametrize(
-    "name", ["record.json", "submission.json", METHOD, "predictions/gold.jsonl.gz"]
+    "name", ["record.json", "submission.json", METHOD, "predictions/gold.jsonl.gz", TOKENS]
 )
 def test_one_changed_byte_anywhere_is_found(name, folder, judge):
     original = (folder / name).read_bytes()

@@ -142,7 +142,8 @@ def test_a_broken_likelihood_is_unparsed_and_never_nan(bad: float) -> None:
 def test_any_text_gets_every_metric_in_range(text: str, logprob: float) -> None:
     for example in (GENERATION, CLOZE):
         values = said(example, text, logprobs=(logprob,))
-        assert set(values) == {info.name for info in METRICS[example.task]}
+        names = {info.name for info in METRICS[example.task]}
+        assert set(values) == names - {"truth_ratio"}  # there are no wrong answers
         assert all(0 <= value <= 1 for value in values.values())
         assert values["parsed"] + values["refusal"] <= 1
         assert values["parsed"] + values["degenerate"] <= 1
@@ -275,12 +276,11 @@ def test_cells_come_in_a_fixed_order_whatever_the_order_of_items() -> None:
     ]
     order = stream(2, "order").permutation(len(examples))
     assert build_cells([examples[i] for i in order], scores, {}, seed=1) == cells
-    # A cell does not depend on which others are computed with it.
+    # Only its adjusted p depends on which others are computed with a cell.
     alone = build_cells(parts[1][0], scores, {}, seed=1)
-    assert alone == [
-        c for c in cells if (c.set, c.modality, c.task) == ("retain", "text", "choice")
-    ]
-    assert build_cells(examples, scores, {}, seed=2) != cells
+    same = [c for c in cells if (c.set, c.modality, c.task) == ("retain", "text", "choice")]
+    for one, other in zip(alone, same, strict=True):
+        assert one == other.model_copy(update={"p_adjusted": one.p_adjusted})
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -328,3 +328,27 @@ def test_over_forgetting_is_named() -> None:
     assert below[0].difference.value < 0  # by chance: the interval reaches 0
     assert not collapse_warnings(below)
     assert not warnings_of(0.9, 0.5, 0.9, "forget", "cloze")
+
+
+# -- truth ratio ----------------------------------------------------------------------------
+
+
+def ratio(paraphrase: str, *logprobs: float) -> float:
+    example = replace(GENERATION, paraphrase=paraphrase, perturbed=("Rome.", "Oslo."))
+    response = Response("g1", "ok", logprobs, (2,) * len(logprobs), "Paris", True)
+    return score(example, response).values["truth_ratio"]
+
+
+def test_truth_ratio_by_hand() -> None:
+    """TOFU's ratio from p(paraphrase) = e^-1 and wrong ones e^-2 and e^-4 a token (mean e^-3): e^-2
+    over 1."""
+    assert ratio("It is Paris.", -9.0, -2.0, -4.0, -8.0) == pytest.approx(1 / (1 + math.exp(-2)))
+    # Without a paraphrase the answer stands for itself.
+    assert ratio("", -2.0, -4.0, -8.0) == pytest.approx(1 / (1 + math.exp(-2)))
+    assert ratio("", -4.0, -4.0, -4.0) == pytest.approx(0.5)
+
+
+def test_truth_ratio_of_what_cannot_be() -> None:
+    assert ratio("", -math.inf, -4.0, -8.0) == 0.0
+    assert ratio("", -2.0, -math.inf, -8.0) == 1.0
+    assert ratio("", -math.inf, -math.inf, -8.0) == 0.0

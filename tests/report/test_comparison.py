@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from mubench.record import Cell, RunRecord, Stage, Value
+from mubench.record import Cell, Label, RunRecord, Stage, Value
 from mubench.report import comparison
 from mubench.report.comparison import Failure, verdict
 from mubench.stats.runs import over_runs
@@ -60,6 +60,7 @@ def record(seed: int, method: float, name: str = "m") -> RunRecord:
             Stage(kind="unlearn", role="method", key="k", cached=False, seconds=4, peak_mb=1),
         ],
         cells=cells,
+        label=Label(name="matched" if seed else "refusal", evidence=[], gated=False),
     )
 
 
@@ -120,6 +121,7 @@ def test_tables_hold_every_row_and_every_failure() -> None:
     text = comparison.markdown("mubench sweep --x", rows, failures)
     assert "`mubench sweep --x`" in text
     assert "| `m` | -0.45±.12 / n/a |" in text
+    assert "| matched, refusal | 7 |" in text
     assert "- `bad` on tiny, seed 0, 2: loss is not finite" in text
     lines = list(csv.DictReader(io.StringIO(comparison.as_csv(rows))))
     (one,) = [line for line in lines if (line["what"], line["set"]) == ("gap", "forget")]

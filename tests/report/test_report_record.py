@@ -38,7 +38,7 @@ def test_unknown_keys_are_refused_at_every_level():
     with pytest.raises(ValidationError, match="extra"):
         Cell.model_validate(cells()[0].model_dump() | {"stars": 5})
     with pytest.raises(ValidationError):
-        RunRecord.model_validate(data | {"schema_version": 2})
+        RunRecord.model_validate(data | {"schema_version": 1})
 
 
 def test_empty_cells_are_refused():

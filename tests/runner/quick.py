@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mubench.config.resolve import resolve
-from mubench.record import RunRecord
+from mubench.record import Assessment, RunRecord
 from mubench.runner.execute import execute, run_folder
 from mubench.runner.plan import Plan, plan
 from mubench.runner.store import META, Store
@@ -147,7 +147,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 def results(folder: Path) -> dict[str, bytes]:
     """What a run says, byte for byte: its cells, warnings and every prediction; no times."""
     record = json.loads((folder / "record.json").read_text("utf-8"))
-    said = {
-        name: record[name] for name in ("run_id", "data", "cells", "warnings", "not_applicable")
-    }
+    names = ("run_id", "data", "not_applicable", *Assessment.model_fields)
+    said = {name: record[name] for name in names}
     return {"record": json.dumps(said).encode(), **contents(folder / "predictions")}

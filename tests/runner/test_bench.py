@@ -7,7 +7,8 @@ import pytest
 from mubench.errors import RunError
 from mubench.models import packing
 from mubench.models.scorer import ModelScorer
-from mubench.runner import bench
+from mubench.runner.bench import building, evaluation, growth, subject, unlearning
+from mubench.runner.bench.subject import Side
 
 TINY = {
     "image_size": 24,
@@ -23,21 +24,22 @@ TINY = {
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(bench, "SHAPE", TINY)
+    monkeypatch.setattr(subject, "SHAPE", TINY)
+    monkeypatch.setattr(unlearning, "SHAPE", {})
 
 
 def test_every_case_compares_answers_and_times_all_sides():
-    results = list(bench.bench_eval(2, 3, 2))
-    assert [result.case for result in results] == list(bench.CASES)
+    results = list(evaluation.bench_eval(2, 3, 2))
+    assert [result.case for result in results] == list(evaluation.CASES)
     for result in results:
         assert result.questions == 6
         assert result.compared >= 1
         assert 0 <= result.difference <= 1e-4
         assert [len(side.seconds) for side in result.sides] == [2, 2, 2]
         assert result.floor > 0
-    printed = "\n".join(line for result in results for line in bench.lines(result))
-    assert printed.count("x the engine") == 2 * len(bench.CASES)
-    assert printed.count("x the floor") == len(bench.CASES)
+    printed = "\n".join(line for result in results for line in evaluation.lines(result))
+    assert printed.count("x the engine") == 2 * len(evaluation.CASES)
+    assert printed.count("x the floor") == len(evaluation.CASES)
 
 
 def test_no_speed_is_told_where_answers_differ(monkeypatch):
@@ -49,15 +51,15 @@ def test_no_speed_is_told_where_answers_differ(monkeypatch):
 
     monkeypatch.setattr(ModelScorer, "read", wrong)
     with pytest.raises(RunError, match="differently"):
-        list(bench.bench_eval(1, 2, 1))
+        list(evaluation.bench_eval(1, 2, 1))
 
 
 def test_work_counts_every_token_once():
     """Against a count by hand: the trunk, and the distinct prefixes of all rows after it."""
-    model = bench.build()
-    asked = bench.questions(2, 3)
-    engine = bench.fresh(model, [])
-    tokens, flops = bench.work(model, engine, packing.units(asked), 0)
+    model = subject.build()
+    asked = subject.questions(2, 3)
+    engine = evaluation.fresh(model, [])
+    tokens, flops = evaluation.work(model, engine, packing.units(asked), 0)
     by_hand = 0
     for person in {example.person for example in asked}:
         mine = [example for example in asked if example.person == person]
@@ -69,12 +71,65 @@ def test_work_counts_every_token_once():
 
 
 def test_the_ratio_pairs_the_repeats():
-    sides = (bench.Side("engine", [1.0, 2.0, 4.0]), bench.Side("other", [3.0, 4.0, 20.0]))
-    result = bench.Result("case", 1, 1, 8.0, 4.0, sides, 1, 0.0)
-    assert result.ratio(sides[1]) == 3.0  # of 3, 2 and 5
+    own, other = Side("engine", [1.0, 2.0, 4.0]), Side("other", [3.0, 4.0, 20.0])
+    assert other.over(own) == 3.0  # of 3, 2 and 5
+    result = evaluation.Result("case", 1, 1, 8.0, 4.0, (own, other), 1, 0.0)
     assert result.floor == 2.0
 
 
 def test_the_plot_of_growth_is_drawn(tmp_path):
-    bench.plot_growth({n: 0.9 / n + 0.05 for n in (1, 3, 9, 27)}, tmp_path / "growth.png")
+    growth.plot_growth({n: 0.9 / n + 0.05 for n in (1, 3, 9, 27)}, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+# -- unlearning -----------------------------------------------------------------------------
+
+
+def test_both_loops_go_through_the_same_losses():
+    results = unlearning.bench_unlearn(2, 3, 2)
+    assert [result.name for result in results] == list(unlearning.NAMES)
+    for result in results:
+        assert 0 <= result.difference <= unlearning.TOLERANCE
+        assert [len(side.seconds) for side in result.sides] == [2, 2]
+        assert result.tokens > 2 * 2 * 10
+    printed = "\n".join(unlearning.lines(results))
+    assert printed.count("x the bare loop's") == 2
+    assert "a npo step takes" in printed
+
+
+def test_the_loops_train_and_the_methods_are_two():
+    model, data = unlearning._given(2)
+    losses = {name: unlearning.ours(model, name, data, 4).losses for name in unlearning.NAMES}
+    assert all(steps[-1] < steps[0] for steps in losses.values())
+    # Before the first update NPO's forget loss is 2 / beta log 2, whatever the batch.
+    assert losses["npo"][0] - losses["grad-diff"][0] > 13
+
+
+def test_a_step_on_more_examples_holds_more():
+    held = [unlearning.peak(model, "npo", data) for model, data in map(unlearning._given, (1, 3))]
+    assert held[0] < held[1] < 3 * held[0]
+
+
+def test_no_speed_is_told_where_losses_differ(monkeypatch):
+    nll = unlearning._nll
+    monkeypatch.setattr(unlearning, "_nll", lambda *given: 1.01 * nll(*given))
+    with pytest.raises(RunError, match="loses .* differently from the bare loop"):
+        unlearning.bench_unlearn(2, 2, 1)
+
+
+# -- data -----------------------------------------------------------------------------------
+
+
+def test_people_are_built_by_one_and_by_many_to_the_same_content(monkeypatch):
+    monkeypatch.setattr(building.os, "cpu_count", lambda: 2)
+    result = building.bench_data(4, 1)
+    assert result.people == 4
+    assert [len(side.seconds) for side in result.sides] == [1, 1]
+    assert "people/s" in "\n".join(building.lines(result))
+
+
+def test_no_speed_is_told_where_contents_differ(monkeypatch):
+    made = iter(({"content_sha": "a", "rows": {}}, {"content_sha": "b", "rows": {}}))
+    monkeypatch.setattr(building, "_build", lambda *_: next(made))
+    with pytest.raises(RunError, match="came out differently"):
+        building.bench_data(4, 1)

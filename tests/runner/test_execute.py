@@ -40,6 +40,7 @@ def test_run_folder_holds_record_page_and_predictions(quick: Quick) -> None:
     assert set(contents(quick.folder)) == {
         "record.json",
         "report.html",
+        "prior.json",
         *(f"predictions/{role}.jsonl" for role in ("target", "gold", "method")),
     }
     assert not list(quick.folder.parent.glob(".*")), "leftovers"
@@ -185,7 +186,7 @@ def test_gap_is_one_for_the_target_and_zero_for_gold(
     (tmp_path / "scored").mkdir()
     given = {"target": folders["target"], "gold": folders["gold"], "method": folders[method]}
     scores.score(quick.plan.spec, data, given, tmp_path / "scored", lambda *_: None)
-    gaps = [cell.gap for cell in scores.read_cells(tmp_path / "scored") if cell.gap]
+    gaps = [cell.gap for cell in scores.read_assessment(tmp_path / "scored").cells if cell.gap]
     assert gaps, "target and gold differ for 43 general questions: a gap is defined"
     assert all(found.value == pytest.approx(gap) for found in gaps)
 
@@ -229,7 +230,7 @@ def test_missing_predictions_are_an_error_not_a_zero(quick: Quick, tmp_path: Pat
     source = quick.stage("predict", "target") / "responses.jsonl"
     lines = source.read_text("utf-8").splitlines(keepends=True)
     (tmp_path / "responses.jsonl").write_text("".join(lines[:-3]), encoding="utf-8")
-    with pytest.raises(RunError, match="lacks 3 responses"):
+    with pytest.raises(RunError, match="3 responses are missing"):
         scores.item_scores(data, tmp_path)
 
 

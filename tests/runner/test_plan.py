@@ -174,3 +174,21 @@ def test_estimate_covers_exactly_what_is_not_cached(quick: Quick, tmp_path: Path
         for node in other.nodes
         if node.label in {"unlearn method", "predict method", "score"}
     }
+
+
+def test_gold_models_differ_by_their_random_streams_and_are_shared() -> None:
+    five = plan(resolve("manu", "llava-tiny", golds=5))
+    keys = {role: five.node("train", role).key for role in ("gold", *(f"gold-{k}" for k in (1, 4)))}
+    assert len(set(keys.values())) == 3
+    assert keys["gold"] == plan(resolve("manu", "llava-tiny")).node("train", "gold").key
+    assert {five.node("predict", role).key for role in keys} <= set(five.node("score").after)
+    other = plan(resolve("npo", "llava-tiny", golds=3))
+    assert other.node("train", "gold-1").key == keys["gold-1"]
+    assert five.run_id != planned().run_id
+
+
+def test_gold_among_several_is_one_more_that_is_not_compared_with() -> None:
+    held_out = plan(resolve("gold", "llava-tiny", golds=3))
+    method = held_out.node("train", "method").key
+    assert method not in {held_out.node("train", f"gold-{k}").key for k in (1, 2)}
+    assert method == plan(resolve("none", "llava-tiny", golds=4)).node("train", "gold-3").key

@@ -189,6 +189,7 @@ def test_a_longer_search_begins_with_the_shorter_one(
     trials = record["trials"]
     assert isinstance(trials, list)
     assert [trial["failed"] for trial in trials] == ["not tried"] * 6
+    assert record["best"] is None
     own = long[0].spec.method.config
     assert trials[0]["settings"] == {key: own[key] for key in ("epochs", "lr", "gamma")}
 

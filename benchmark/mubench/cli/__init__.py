@@ -11,7 +11,7 @@ import typer
 
 from mubench.errors import EXIT_CODES, MubenchError
 
-from . import commands, data, leaderboard
+from . import commands, data, leaderboard, scores
 
 _CODES = "\n\n".join(f"  {code}: {meaning}" for code, meaning in EXIT_CODES.items())
 
@@ -35,6 +35,9 @@ def app() -> typer.Typer:
         commands.show,
         commands.report,
         commands.transplant,
+        scores.compare,
+        scores.rescore,
+        scores.verify,
         commands.doctor,
         leaderboard.submit,
         leaderboard.export,
@@ -66,7 +69,10 @@ def app() -> typer.Typer:
     made.add_typer(board, name="leaderboard")
     bench = typer.Typer(help="How fast mubench is on this machine.", no_args_is_help=True)
     bench.command("eval")(commands.bench_eval)
+    bench.command("unlearn")(commands.bench_unlearn)
+    bench.command("data")(commands.bench_data)
     made.add_typer(bench, name="bench")
+    made.command("meta-eval")(commands.meta_eval)
     return made
 
 

@@ -13,9 +13,16 @@ Benchmark = Annotated[
     str | None, typer.Option(help="A benchmark preset; the model's own default if left out.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of training, unlearning and intervals.")]
+Golds = Annotated[
+    int, typer.Option(min=1, help="Gold models to compare with; at least 5 for published tables.")
+]
 Config = Annotated[Path | None, typer.Option(help="YAML file; beats presets, beaten by --set.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, e.g. method.lr=1e-4")
+]
+Probe = Annotated[
+    list[str] | None,
+    typer.Option(help="leakage (every path to a fact) or privacy (membership, memorisation)."),
 ]
 DataDir = Annotated[
     Path | None, typer.Option(help="A local copy of a published benchmark's files.")
@@ -25,8 +32,14 @@ Cache = Annotated[
 ]
 
 
-def _with(sets: list[str] | None, data_dir: Path | None) -> list[str]:
-    return [*(sets or ()), *([f"benchmark.data_dir={data_dir}"] if data_dir else ())]
+def _with(
+    sets: list[str] | None, data_dir: Path | None, probe: list[str] | None = None
+) -> list[str]:
+    return [
+        *(sets or ()),
+        *([f"benchmark.data_dir={data_dir}"] if data_dir else ()),
+        *(f"probe.{name}=true" for name in probe or ()),
+    ]
 
 
 def console(**options: Any) -> Any:
@@ -50,8 +63,10 @@ def run(
     model: Model = "llava-tiny",
     benchmark: Benchmark = None,
     seed: Seed = 0,
+    golds: Golds = 1,
     config: Config = None,
     sets: Sets = None,
+    probe: Probe = None,
     data_dir: DataDir = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("runs"),
     cache: Cache = None,
@@ -61,7 +76,15 @@ def run(
     from mubench.runner.plan import plan as make
 
     made = make(
-        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir))
+        resolve(
+            method,
+            model,
+            benchmark,
+            seed=seed,
+            golds=golds,
+            file=config,
+            sets=_with(sets, data_dir, probe),
+        )
     )
     from mubench.report.tables import render
     from mubench.runner.execute import execute
@@ -143,8 +166,9 @@ def tune(
         jobs=jobs,
     )
     record = json.loads(path.read_text(encoding="utf-8"))
-    settings = " ".join(f"--set method.{key}={value}" for key, value in record["best"].items())
-    print(f"best:   {settings}")
+    best = record["best"] or {}
+    settings = " ".join(f"--set method.{key}={value}" for key, value in best.items())
+    print(f"best:   {settings or 'none: no trial ran where target and gold differ'}")
     print(f"record: {path}")
 
 
@@ -183,8 +207,10 @@ def plan(
     model: Model = "llava-tiny",
     benchmark: Benchmark = None,
     seed: Seed = 0,
+    golds: Golds = 1,
     config: Config = None,
     sets: Sets = None,
+    probe: Probe = None,
     data_dir: DataDir = None,
     cache: Cache = None,
 ) -> None:
@@ -196,7 +222,15 @@ def plan(
     from mubench.runner.plan import plan as make
 
     made = make(
-        resolve(method, model, benchmark, seed=seed, file=config, sets=_with(sets, data_dir))
+        resolve(
+            method,
+            model,
+            benchmark,
+            seed=seed,
+            golds=golds,
+            file=config,
+            sets=_with(sets, data_dir, probe),
+        )
     )
     store = open_store(cache)
     expected = estimate(made.spec, store, made)
@@ -333,19 +367,10 @@ def transplant(
 
 
 def read_record(folder: Path) -> Any:
-    from pydantic import ValidationError
+    """The record of a run folder."""
+    from mubench.runner import rescore
 
-    from mubench.errors import DamagedError, UsageError
-    from mubench.record import RunRecord
-
-    path = folder / "record.json" if folder.is_dir() else folder
-    try:
-        return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"no run at {folder}: {path} cannot be read") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise DamagedError(f"{path} is not a run record: {first}") from error
+    return rescore.read_record(folder)
 
 
 def doctor(cache: Cache = None) -> None:
@@ -391,25 +416,97 @@ def cache_clear(
     print(f"removed {removed} stage{'s' if removed != 1 else ''}")
 
 
+def meta_eval(
+    model: Model = "llava-tiny",
+    benchmark: Benchmark = None,
+    method: Method = "grad-diff",
+    pool: Annotated[int, typer.Option(min=2, help="Models in each pool, one a seed.")] = 5,
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table as markdown.")] = None,
+    cache: Cache = None,
+) -> None:
+    """Which metrics tell models apart that learned the forget people and that never saw them."""
+    import shlex
+
+    from rich.table import Table
+
+    from mubench.config.resolve import resolve
+    from mubench.errors import OutputError
+    from mubench.runner import meta_eval as runner
+
+    wanted = [*(sets or ()), "probe.privacy=true"]
+    specs = [resolve(method, model, benchmark, seed=seed, sets=wanted) for seed in range(pool)]
+    found = runner.meta_eval(specs, open_store(cache), console(stderr=True))
+    table = Table(title=f"{pool} models a pool", title_justify="left")
+    for column in ("metric", "faithfulness", "R", "Q", "robustness", "admitted"):
+        table.add_column(column)
+    for one in found:
+        figures = (one.faithfulness.value, one.relearned, one.quantised, one.robustness)
+        shown = (f"{figure:.2f}" for figure in figures)
+        table.add_row(one.metric, *shown, "yes" if one.admitted else "no")
+    console().print(table)
+    if out:
+        words = ["--model", model, "--method", method, "--pool", str(pool)]
+        words += ["--benchmark", benchmark] if benchmark else []
+        words += [part for item in sets or () for part in ("--set", item)]
+        text = runner.markdown(found, f"mubench meta-eval {shlex.join(words)}", pool)
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write {out}: {error.strerror}") from error
+        print(f"table: {out}")
+
+
+Repeats = Annotated[int, typer.Option(min=1, help="Interleaved repeats.")]
+
+
 def bench_eval(
     images: Annotated[int, typer.Option(min=1, help="Pictures in a pass.")] = 8,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each.")] = 9,
-    repeats: Annotated[int, typer.Option(min=1, help="Interleaved repeats.")] = 3,
+    repeats: Repeats = 3,
     plot: Annotated[
         Path | None, typer.Option(help="Draw time a question over questions a picture, as PNG.")
     ] = None,
 ) -> None:
     """The evaluation engine against plain ways; proves equal answers, then prints times."""
+    from mubench.runner.bench import evaluation, growth
+    from mubench.runner.bench.subject import machine
+
+    print(f"LLaVA shape of about 100 M random weights; {machine()}")
+    for result in evaluation.bench_eval(images, questions, repeats, _say):
+        print("\n".join(evaluation.lines(result)), flush=True)
+    if plot is not None:
+        growth.plot_growth(growth.growth((1, 3, 9, 27, 81), repeats, _say), plot)
+        print(f"plot: {plot}")
+
+
+def bench_unlearn(
+    examples: Annotated[int, typer.Option(min=1, help="Forget, and retain, examples a step.")] = 4,
+    steps: Annotated[int, typer.Option(min=2, help="Steps a repeat.")] = 4,
+    repeats: Repeats = 3,
+) -> None:
+    """Training steps against a bare PyTorch loop; proves equal losses, then prints times."""
+    from mubench.runner.bench import unlearning
+    from mubench.runner.bench.subject import machine
+
+    print(f"LLaVA shape of about 50 M random weights, LoRA; {machine()}")
+    for line in unlearning.lines(unlearning.bench_unlearn(examples, steps, repeats, _say)):
+        print(line)
+
+
+def bench_data(
+    people: Annotated[int, typer.Option(min=4, help="Fictitious people.")] = 24,
+    repeats: Repeats = 3,
+) -> None:
+    """How fast people are drawn and written; proves equal content, then prints times."""
+    from mubench.runner.bench import building
+
+    for line in building.lines(building.bench_data(people, repeats, _say)):
+        print(line)
+
+
+def _say(line: str) -> None:
+    """Progress: on stderr, apart from what was measured."""
     import sys
 
-    from mubench.runner import bench
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    print(f"LLaVA shape of about 100 M random weights; {bench.machine()}")
-    for result in bench.bench_eval(images, questions, repeats, say):
-        print("\n".join(bench.lines(result)), flush=True)
-    if plot is not None:
-        bench.plot_growth(bench.growth((1, 3, 9, 27, 81), repeats, say), plot)
-        print(f"plot: {plot}")
+    print(line, file=sys.stderr, flush=True)

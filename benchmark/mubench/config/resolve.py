@@ -21,6 +21,7 @@ from .schema import (
     MethodSettings,
     ModelSettings,
     Prediction,
+    Probing,
     RunSpec,
     TargetTraining,
 )
@@ -31,6 +32,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "target": TargetTraining,
     "gate": Gate,
     "predict": Prediction,
+    "probe": Probing,
 }
 NAMES = ("benchmark", *SECTIONS, "method")
 
@@ -102,6 +104,7 @@ def resolve(
     benchmark: str | None = None,
     *,
     seed: int = 0,
+    golds: int = 1,
     file: Path | None = None,
     sets: Iterable[str] = (),
 ) -> RunSpec:
@@ -114,6 +117,7 @@ def resolve(
         "predict": model_preset.pop("predict", {}),
         "model": {"name": model, **model_preset},
         "gate": {},
+        "probe": {},
     }
     parts: dict[str, Any] = {
         section: _validated(section, schema, bases[section], layers)
@@ -129,6 +133,7 @@ def resolve(
         benchmark=_benchmark(benchmark or str(model_preset["benchmark"]), layers),
         method=MethodSettings(name=entry.name, target=entry.target, config=config.model_dump()),
         seed=seed,
+        golds=golds,
     )
 
 

@@ -49,6 +49,13 @@ class Gate(Settings):
     margin: float = Field(default=0.2, ge=-1, le=1)
 
 
+class Probing(Settings):
+    """What is tried beside the evaluation questions; see `mubench.probes`."""
+
+    leakage: bool = False  # every path to a fact, and the target's components put back
+    privacy: bool = False  # membership inference and memorisation
+
+
 class ModelSettings(Settings):
     """Where a model comes from. ``source``: package data, a hub id, or a local folder."""
 
@@ -146,4 +153,6 @@ class RunSpec(Settings):
     gate: Gate = Gate()
     method: MethodSettings
     predict: Prediction = Prediction()
+    probe: Probing = Probing()
     seed: int = Field(default=0, ge=0)
+    golds: int = Field(default=1, ge=1, le=20)  # gold models, each with random streams of its own

@@ -67,6 +67,7 @@ PROMISES = (
     Promise("image+text questions have a picture, text-only ones have none", p.pictures_there),
     Promise("everybody has a picture", p.people_have_pictures),
     Promise("everybody who is asked about is listed", p.everybody_listed),
+    Promise("a group photo shows three people, who are listed", p.groups_listed, without="none"),
     Promise("options are distinct, the truth is one of them", p.options_distinct),
     Promise("a cloze has one blank, written __", p.one_blank, without="there is no cloze"),
     Promise("the two forms of a question pair, with equal options and answer", p.forms_pair),

@@ -32,6 +32,7 @@ class Manifest(BaseModel):
     rows: dict[str, int]
     splits: dict[str, list[str]]
     refusals: list[str]
+    groups: dict[str, list[str]]
 
 
 class _Bytes(TypedDict):

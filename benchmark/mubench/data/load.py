@@ -161,6 +161,17 @@ class BenchmarkData:
         """Training examples of the given sets (``forget``, ``retain``, ``celebrity``, ...)."""
         return [example for example in self._train if example.set in sets]
 
+    @cached_property
+    def holdout(self) -> list[Example]:
+        """Questions about people nobody was trained on, asked as those of the forget set are."""
+        return [example for example in self.stored if example.set == "holdout"]
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Who stands in each group photo, from left to right, by the picture's id."""
+        found: dict[str, list[str]] = self.manifest["groups"]
+        return found
+
     @property
     def refusals(self) -> tuple[str, ...]:
         """Sentences that decline to answer."""

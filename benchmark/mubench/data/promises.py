@@ -47,7 +47,7 @@ def _unless(holds: bool, wrong: str) -> Look:
 def content_as_recorded(seen: Evidence) -> Iterator[Look]:
     manifest = seen.manifest
     known = manifest.content_sha
-    found = content_sha(seen.rows, seen.pixels, manifest.splits, manifest.refusals)
+    found = content_sha(seen.rows, seen.pixels, manifest.splits, manifest.refusals, manifest.groups)
     yield Look(
         "" if found == known else f"content_sha is {found[:12]}, the manifest says {known[:12]}",
         found=f"content_sha {found[:12]}",
@@ -264,6 +264,15 @@ def nobody_real(seen: Evidence) -> Iterator[Look]:
             if len(shared) > 1:
                 who = f"{known.name} ({known.id})"
                 yield _unless(not all(shared), f"{person.id}: the facts fit {who}")
+
+
+def groups_listed(seen: Evidence) -> Iterator[Look]:
+    shown = {picture["id"] for picture in seen.pictures}
+    for id_, people in seen.manifest.groups.items():
+        owner = id_.rpartition("/")[0]
+        yield _unless(id_ in shown, f"there is no group photo '{id_}'")
+        known = len(set(people) & set(seen.people)) == len(people) == 3
+        yield _unless(known and owner in people, f"'{id_}' shows {', '.join(people)}")
 
 
 def splits_nest(seen: Evidence) -> Iterator[Look]:

@@ -52,6 +52,7 @@ class Tables:
     or ``general``. ``train``: sets ``people``, ``celebrity`` and ``general``. ``images``: encoded
     pictures by id, made while they are written. ``splits``: lists of person ids, see
     `mubench.data.splits`. ``galleries``: what questions of a dual encoder choose from, by name.
+    ``groups``: who stands in a group photo, from left to right, by its id.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Tables:
     splits: dict[str, list[str]]
     refusals: Sequence[str] = ()
     galleries: Mapping[str, Sequence[Candidate]] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def pixels_sha(data: bytes) -> str:
@@ -111,10 +113,11 @@ def write(tables: Tables, folder: Path) -> dict[str, Any]:
         "name": tables.name,
         "version": tables.version,
         "source": tables.source,
-        "content_sha": content_sha(rows, pictures, tables.splits, tables.refusals),
+        "content_sha": content_sha(rows, pictures, tables.splits, tables.refusals, tables.groups),
         "rows": {name: len(part) for name, part in {**rows, "images": pictures}.items()},
         "splits": tables.splits,
         "refusals": list(tables.refusals),
+        "groups": tables.groups,
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8")
@@ -126,10 +129,19 @@ def content_sha(
     pictures: Mapping[str, str],
     splits: Mapping[str, Sequence[str]],
     refusals: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
 ) -> str:
     """sha256 over the rows of the text tables, the pixels of every picture, and all else that a
     run depends on."""
-    return sha({**rows, "images": pictures, "splits": splits, "refusals": list(refusals)})
+    return sha(
+        {
+            **rows,
+            "images": pictures,
+            "splits": splits,
+            "refusals": list(refusals),
+            "groups": groups,
+        }
+    )
 
 
 def _write_images(images: Iterable[tuple[str, bytes]], path: Path) -> dict[str, str]:

@@ -12,37 +12,42 @@ text nodes, and the content policy of every page allows scripts of the site alon
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, partial
 from importlib.resources import files
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
+from markupsafe import Markup
 from scipy import special  # type: ignore[import-untyped,unused-ignore]
 
 from mubench import __version__
 from mubench.data.load import BenchmarkData
 from mubench.errors import MubenchError, OutputError
+from mubench.metrics.ranking import Standing
 from mubench.record import RunRecord, Value
 from mubench.report import view
-from mubench.types import ROLES
+from mubench.types import ROLES, Estimate
 
 from . import bundle as bundles
 from . import export
 from .bundle import Bundle
+from .details import Questions, Scores, write_data
 from .reported import Reported
-from .rows import SEEDS, Column, Row, Standing, columns, group, standings
+from .rows import SEEDS, Column, Row, Scored, columns, group, standings
 from .strict import Refusal
 from .validate import check_record
 
-#: Pixels of the pictures beside the questions.
-THUMBNAIL = 112
+#: From this many rows on, several processes write their pages.
+MANY = 64
 #: ``find(spec)`` gives the benchmark of a run, or None where it is not on this machine.
 Find = Callable[[Mapping[str, Any]], BenchmarkData | None]
 
@@ -57,10 +62,7 @@ class Site:
     left_out: list[str] = field(default_factory=list)
 
 
-def build(
-    records: Path, reported: Sequence[Reported], out: Path, find: Find,
-    progress: Callable[[int, int, str], None] = lambda *_: None,
-) -> Site:  # fmt: skip
+def build(records: Path, reported: Sequence[Reported], out: Path, find: Find) -> Site:
     """Write the whole site to ``out``, which is replaced only once all of it is there."""
     site = Site(out)
     found = []
@@ -77,13 +79,9 @@ def build(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         _copy_static(partial)
-        pages = _Pages(partial, boards)
-        for number, board in enumerate(boards):
-            progress(number, len(boards), board.name)
-            board.write(partial / "data", find)
-            for row in board.rows:
-                pages.row(board, row)
-        pages.index()
+        for board in boards:
+            board.write(partial, find)
+        _Pages(partial).index(boards)
         shutil.rmtree(out, ignore_errors=True)
         partial.replace(out)
     except OSError as error:
@@ -121,6 +119,7 @@ class Board:
     name: str  # benchmark@version
     rows: list[Row]
     reported: list[Reported] = field(default_factory=list)
+    standings: Mapping[str, Standing] = field(default_factory=dict)  # in their order
 
     @property
     def benchmark(self) -> str:
@@ -128,11 +127,13 @@ class Board:
 
     @cached_property
     def columns(self) -> list[Column]:
+        """All columns, for the pages of the rows."""
         return columns(self.rows)
 
     @cached_property
-    def standings(self) -> Mapping[str, Standing]:
-        return standings(self.rows)
+    def shown(self) -> list[Column]:
+        """Those of the table, which is read at once and has to be small."""
+        return [column for column in self.columns if column.headline]
 
     @property
     def ordered(self) -> list[Row]:
@@ -149,33 +150,49 @@ class Board:
             found.append("stale")
         return found
 
-    def write(self, folder: Path, find: Find) -> None:
-        """The data files of this benchmark."""
-        folder.mkdir(exist_ok=True)
-        details = _Details(folder / self.name, self.name, find)
+    def write(self, site: Path, find: Find) -> None:
+        """The data files of this benchmark and the pages of its rows."""
+        folder = site / "data" / self.name
+        asked: dict[str, Questions | None] = {}
         for row in self.rows:
-            details.add(row, self.columns)
-        details.finish()
-        values = self.values(details)
-        _write_data(folder / f"{self.name}.js", self.name, values)
+            if row.split not in asked:
+                data = find(row.first.spec)
+                asked[row.split] = (
+                    None if data is None else Questions(folder, row.split, data, self.shown)
+                )
+        answered = [row for row in self.rows if _fits(asked[row.split], row)]
+        works = _Answers(asked), _RowWriter(site, self.name, self.columns)
+        with _workers(len(self.rows), works) as do:
+            runs = do(0, [(row,) for row in answered])
+            scored = {
+                row.id: Scored(questions.forget, of)
+                for row, of in zip(answered, runs, strict=True)
+                if (questions := asked[row.split])
+            }
+            self.standings = standings(self.rows, scored)
+            do(1, [(row, self.standings[row.id], self.badges(row)) for row in self.rows])
+        values = self.values(set(scored))
+        write_data(site / "data" / f"{self.name}.js", self.name, values)
         text = json.dumps(values, indent=1, ensure_ascii=False)
-        (folder / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
+        (site / "data" / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
 
-    def values(self, details: _Details) -> dict[str, Any]:
+    def values(self, answered: Set[str]) -> dict[str, Any]:
         """What the table shows; numbers in thousandths, as [value, low, high]."""
         return {
             "name": self.name,
             "benchmark": self.benchmark,
             "title": _title(self.rows, self.benchmark),
             "runs": sum(len(row.bundles) for row in self.rows),
-            "columns": [asdict(column) for column in self.columns],
+            "columns": [asdict(column) for column in self.shown],
             "references": self._references(),
-            "rows": [self._row(row, details) for row in self.ordered if not row.is_reference],
+            "rows": [
+                self._row(row, row.id in answered) for row in self.ordered if not row.is_reference
+            ],
             "reported": [self._reported(row) for row in self.reported],
             "probes": _probes([row for row in self.ordered if not row.is_reference]),
         }
 
-    def _row(self, row: Row, details: _Details) -> dict[str, Any]:
+    def _row(self, row: Row, answered: bool) -> dict[str, Any]:
         record, standing = row.first, self.standings[row.id]
         info = record.method
         model = record.spec["model"]
@@ -191,17 +208,22 @@ class Board:
             "ratio": record.spec["benchmark"]["forget_ratio"],
             "seeds": len(row.seeds),
             "badges": self.badges(row),
-            "gated": standing.gated,
+            "gated": standing.reason,
+            "label": standing.label,
+            "front": standing.front,
             "warnings": len({line for one in row.records for line in one.warnings}),
             "rank": [standing.low, standing.high] if standing.low else None,
             "distance": _thousandths(standing.distance),
-            "utility": round(1000 * row.utility) if row.utility == row.utility else None,
+            "utility": None if standing.utility is None else round(1000 * standing.utility),
             "seconds": round(row.seconds, 1),
             "mb": round(row.peak_mb),
-            "persons": row.id in details.persons,
-            "score": [_thousandths(row.value(c.id, "method")) for c in self.columns],
-            "gap": [_thousandths(row.value(c.id, "gap")) for c in self.columns],
-            "delta": [_thousandths(row.value(c.id, "difference")) for c in self.columns],
+            "persons": answered,
+            "score": [_thousandths(row.value(c.id, "method")) for c in self.shown],
+            "gap": [_thousandths(row.value(c.id, "gap")) for c in self.shown],
+            "delta": [
+                None if row.value(c.id, "gap") else _thousandths(row.value(c.id, "difference"))
+                for c in self.shown
+            ],
         }
 
     def _references(self) -> list[dict[str, Any]]:
@@ -215,7 +237,7 @@ class Board:
         for (model, ratio), rows in sorted(groups.items()):
             row = max(rows, key=lambda row: len(row.seeds))
             for name, part in (("target", "target"), ("gold", "gold"), ("guess", "prior")):
-                values = [_thousandths(row.value(c.id, part)) for c in self.columns]
+                values = [_thousandths(row.value(c.id, part)) for c in self.shown]
                 if any(values):
                     names = {"target": "none", "gold": "gold"}
                     page = (r.id for r in rows if r.first.spec["method"]["name"] == names.get(name))
@@ -243,7 +265,7 @@ def _changed(record: RunRecord) -> str:
     return ", ".join(told)
 
 
-def _thousandths(value: Value | None) -> list[int | None] | None:
+def _thousandths(value: Value | Estimate | None) -> list[int | None] | None:
     if value is None:
         return None
     parts = (value.value, value.low, value.high)
@@ -268,129 +290,17 @@ def _probes(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return found
 
 
-def _write_data(path: Path, name: str, values: Any) -> None:
-    """A script that hands JSON to the page: a script, because pages from disk may not fetch."""
-    text = json.dumps(values, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"mubench.take({json.dumps(name)},{text});\n", encoding="ascii")
-
-
-class _Details:
-    """Questions, answers, pictures and the people's sums: what is loaded when it is looked at."""
-
-    def __init__(self, folder: Path, name: str, find: Find) -> None:
-        self.folder = folder
-        self.name = name
-        self.persons: set[str] = set()
-        self._find = find
-        self._data: dict[str, BenchmarkData | None] = {}
-        self._written: set[str] = set()
-        self._pictures: dict[str, tuple[int, bytes]] = {}  # number and content by name
-
-    def add(self, row: Row, shown: Sequence[Column]) -> None:
-        record = row.first
-        split = f"{record.spec['benchmark']['forget_ratio']:g}"
-        if split not in self._data:
-            self._data[split] = self._find(record.spec)
-            self._questions(split)
-        data = self._data[split]
-        if data is None or data.manifest["content_sha"] != record.data["content_sha"]:
-            return
-        sums = []
-        for bundle in row.bundles:
-            for role in ROLES:
-                sha = bundle.predictions[role].sha256
-                if role == "method" or sha not in self._written:
-                    rows = {str(one["id"]): one for one in bundle.rows(role)}
-                    self._answers(sha, data, rows)
-                    if role == "method":
-                        sums.append(_sums(data, rows, shown))
-        mean = {
-            key: [counts, [round(float(x), 3) for x in np.mean([s[key][1] for s in sums], axis=0)]]
-            for key, (counts, _) in sums[0].items()
-        }
-        _write_data(self.folder / "persons" / f"{row.id}.js", f"persons/{row.id}", mean)
-        self.persons.add(row.id)
-
-    def _questions(self, split: str) -> None:
-        data = self._data[split]
-        if data is None:
-            return
-        items = []
-        for example in data.examples:
-            picture = None
-            if example.image:
-                if example.image not in self._pictures:
-                    small = _thumbnail(data.image(example.image))
-                    self._pictures[example.image] = len(self._pictures), small
-                picture = self._pictures[example.image][0]
-            items.append(
-                [example.set, example.modality, example.task, example.person, example.question,
-                 list(example.choices), example.answer, picture]
-            )  # fmt: skip
-        _write_data(self.folder / f"items-{split}.js", f"items/{split}", items)
-
-    def _answers(self, sha: str, data: BenchmarkData, rows: Mapping[str, Any]) -> None:
-        """What a model said to each question, in their order, and whether that was right."""
-        if sha in self._written:
-            return
-        self._written.add(sha)
-        said = []
-        for example in data.examples:
-            row = rows[example.id]
-            response, scores = row["response"], row["scores"]
-            if example.choices:
-                pairs = zip(response["logprobs"], response["lengths"], strict=True)
-                means = [total / length for total, length in pairs]
-                text: Any = means.index(max(means))
-            else:
-                text = response["text"]
-            right = next((scores[m] for m in ("accuracy", "keyword", "match") if m in scores), None)
-            said.append([text, None if right is None else int(right == 1.0)])
-        _write_data(self.folder / "answers" / f"{sha[:16]}.js", f"answers/{sha[:16]}", said)
-
-    def finish(self) -> None:
-        for number, data in self._pictures.values():
-            path = self.folder / "pictures" / f"{number}.webp"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-
-
-def _thumbnail(picture: Any) -> bytes:
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    out = io.BytesIO()
-    picture.save(out, "webp", quality=80)
-    return out.getvalue()
-
-
-def _sums(
-    data: BenchmarkData, rows: Mapping[str, Any], shown: Sequence[Column]
-) -> dict[str, tuple[list[int], list[float]]]:
-    """By headline column: how many items each person has, and the sum of their scores."""
-    wanted = {(c.set, c.modality, c.task, c.metric): c.id for c in shown if c.headline}
-    found: dict[str, dict[str, list[float]]] = {}
-    for example in data.examples:
-        for metric, value in rows[example.id]["scores"].items():
-            key = wanted.get((example.set, example.modality, example.task, metric))
-            if key is not None:
-                person = found.setdefault(key, {}).setdefault(example.person, [0, 0.0])
-                person[0] += 1
-                person[1] += value
-    return {
-        key: ([int(n) for n, _ in people.values()], [total for _, total in people.values()])
-        for key, people in found.items()
-    }
-
-
+@dataclass
 class _Pages:
     """The HTML pages."""
 
-    def __init__(self, folder: Path, boards: Sequence[Board]) -> None:
+    folder: Path
+
+    @cached_property
+    def _environment(self) -> Any:
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
-        self.folder = folder
-        self.boards = boards
-        self._environment = Environment(
+        made = Environment(
             loader=PackageLoader("mubench.leaderboard", "web/templates"),
             autoescape=True,
             undefined=StrictUndefined,
@@ -398,67 +308,109 @@ class _Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(
-            number=view.number, interval=view.interval, yaml=_yaml, bar=_bar
-        )
-        (folder / "runs").mkdir()
+        made.filters.update(number=view.number, interval=view.interval, yaml=_yaml, cell=_cell)
+        return made
 
-    def _write(self, name: str, template: str, **values: Any) -> None:
+    def write(self, name: str, template: str, **values: Any) -> None:
         page = self._environment.get_template(template).render(version=__version__, **values)
         (self.folder / name).write_text(page, encoding="utf-8")
 
-    def index(self) -> None:
+    def index(self, boards: Sequence[Board]) -> None:
         # For comparisons in the page: t quantiles of 1, 2, ... degrees of freedom.
         quantiles = [round(float(special.stdtrit(df, 0.975)), 3) for df in range(1, 201)]
-        self._write("index.html", "index.html.j2", up="", boards=self.boards, quantiles=quantiles)
+        self.write("index.html", "index.html.j2", up="", boards=boards, quantiles=quantiles)
 
-    def row(self, board: Board, row: Row) -> None:
-        files = f"runs/{row.id}"
-        (self.folder / files).mkdir()
-        for record in row.records:
-            text = record.model_dump_json(indent=1) + "\n"
-            (self.folder / files / f"seed{record.spec['seed']}.json").write_text(text, "utf-8")
+
+def _fits(questions: Questions | None, row: Row) -> bool:
+    return questions is not None and questions.content_sha == row.first.data["content_sha"]
+
+
+@dataclass
+class _Answers:
+    """Writes the answers of a row. Goes to other processes, so it holds just what they need."""
+
+    asked: Mapping[str, Questions | None]
+
+    def __call__(self, row: Row) -> list[dict[str, Scores]]:
+        questions = self.asked[row.split]
+        return questions.add(row) if questions else []
+
+
+@dataclass
+class _RowWriter:
+    """Writes the page of a row and what is downloaded there."""
+
+    site: Path
+    board: str
+    columns: Sequence[Column]
+
+    def __call__(self, row: Row, standing: Standing, badges: list[str]) -> None:
+        folder = self.site / "runs" / row.id
+        folder.mkdir(parents=True)
+        for seed, bundle in zip(row.seeds, row.bundles, strict=True):
+            shutil.copyfile(bundle.folder / bundles.RECORD, folder / f"seed{seed}.json")
         for name, made in (
             ("row.csv", export.csv(row.records)),
             ("row.tex", export.latex(row.records)),
             ("row.bib", export.bibtex(row.first)),
         ):
-            (self.folder / files / name).write_text(made, encoding="utf-8")
-        split = f"{row.first.spec['benchmark']['forget_ratio']:g}"
+            (folder / name).write_text(made, encoding="utf-8")
         answers = [
             {role: bundle.predictions[role].sha256[:16] for role in ROLES} for bundle in row.bundles
         ]
-        self._write(
-            f"{files}.html",
+        _pages(self.site).write(
+            f"runs/{row.id}.html",
             "run.html.j2",
             up="../",
-            board=board,
+            board=self.board,
             row=row,
             record=row.first,
-            standing=board.standings[row.id],
-            badges=board.badges(row),
-            columns=[column for column in board.columns if column.id in row.cells],
+            standing=standing,
+            badges=badges,
+            columns=[column for column in self.columns if column.id in row.cells],
             answers=dict(zip(row.seeds, answers, strict=True)),
-            split=split,
             titles=view.MODALITY_TITLES,
         )
 
 
+@cache
+def _pages(site: Path) -> _Pages:
+    return _Pages(site)
+
+
+_works: Sequence[Callable[..., Any]]
+
+
+def _start(works: Sequence[Callable[..., Any]]) -> None:
+    global _works
+    _works = works
+
+
+def _do(which: int, job: tuple[Any, ...]) -> Any:
+    return _works[which](*job)
+
+
+@contextmanager
+def _workers(rows: int, works: Sequence[Callable[..., Any]]) -> Iterator[Callable[..., list[Any]]]:
+    """``do(which, jobs)``: one of the works on all jobs, in their order; by processes if many."""
+    if rows < MANY:
+        yield lambda which, jobs: [works[which](*job) for job in jobs]
+        return
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _start, (works,)) as pool:
+        yield lambda which, jobs: list(pool.map(partial(_do, which), jobs, chunksize=8))
+
+
 def _yaml(value: Any) -> str:
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=88))
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast where there is C
+    return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=88))
 
 
-def _bar(value: Value | None, low: float = -0.25, high: float = 1.25) -> dict[str, float] | None:
-    """Where a value and its interval lie on an axis, in per cent of its length."""
+def _cell(value: Value | None) -> Markup:
+    """A number with its interval as a cell of a table."""
     if value is None:
-        return None
-
-    def place(x: float) -> float:
-        return round(100 * min(max((x - low) / (high - low), 0.0), 1.0), 1)
-
-    start = value.value if value.low is None else value.low
-    end = value.value if value.high is None else value.high
-    return {"at": place(value.value), "from": place(start), "to": place(end)}
+        return Markup('<td class="number none">n/a</td>')
+    number, interval = view.number(value.value), view.interval(value)  # digits and signs
+    return Markup(f'<td class="number">{number} <small>{interval}</small></td>')
 
 
 def finder(store: Any) -> Find:

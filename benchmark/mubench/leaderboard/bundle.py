@@ -4,6 +4,7 @@
         submission.json             hashes of all else, who submits, where the weights are
         record.json                 the run's record: every number, setting and version
         predictions/<name>.jsonl.gz id, response and scores of every question
+        predictions/<name>.tokens.jsonl.gz  the true answers token by token, large and rarely read
         weights/...                 the delta, where it is small and was to be attached
 
 Questions, answers and pictures are the benchmark's and no part of it.
@@ -29,7 +30,7 @@ from . import strict
 from .redact import own_names, redact
 from .strict import AGAIN, Refusal
 
-MANIFEST, RECORD = "submission.json", "record.json"
+MANIFEST, RECORD, TOKENS = "submission.json", "record.json", ".tokens.jsonl.gz"
 #: Bytes of a delta that may be attached.
 ATTACH_LIMIT = 16 * 2**20
 _FILES = re.compile(
@@ -82,22 +83,52 @@ class Bundle:
     def predictions(self) -> dict[str, Artifact]:
         """Prediction files by name: target, gold, method, ..."""
         return {
-            file.path.removeprefix("predictions/").removesuffix(".jsonl.gz"): file
+            model_of(file.path): file
             for file in self.submission.files
-            if file.path.startswith("predictions/")
+            if file.path.startswith("predictions/") and not file.path.endswith(TOKENS)
         }
 
     def rows(self, name: str, asked: int | None = None) -> list[dict[str, Any]]:
         """One row a question, as written; Refusal if they are not readable, or not ``asked``."""
-        path = f"predictions/{name}.jsonl.gz"
-        text = strict.unpack((self.folder / path).read_bytes(), path)
-        lines = text.removesuffix(b"\n").split(b"\n") if text else []
+        path, lines = self._lines(name)
         if asked is not None and len(lines) != asked:
             raise Refusal(path, f"has {len(lines)} rows, the benchmark {asked} questions", AGAIN)
-        rows = strict.parse(b"[" + b",".join(lines) + b"]", path, strict.UNPACKED_LIMIT)
-        if len(rows) != len(lines) or not all(isinstance(row, dict) for row in rows):
-            raise Refusal(path, "does not hold one object a line", AGAIN)
-        return list(rows)
+        rows = _parsed(path, lines, dict)
+        if (self.folder / f"predictions/{name}{TOKENS}").exists():
+            path, lines = self._lines(f"{name}{TOKENS.removesuffix('.jsonl.gz')}")
+            if len(lines) != len(rows):
+                raise Refusal(path, f"has {len(lines)} rows for {len(rows)} answers", AGAIN)
+            for row, tokens in zip(rows, _parsed(path, lines, list), strict=True):
+                response = row.get("response")
+                if not isinstance(response, dict) or "tokens" in response:
+                    raise Refusal(path, "holds tokens of an answer that has its own", AGAIN)
+                response["tokens"] = tokens
+        return rows
+
+    def trusted_rows(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a bundle that was validated before, without tokens: read fast."""
+        path, lines = self._lines(name)
+        try:
+            return list(json.loads(b"[" + b",".join(lines) + b"]"))
+        except ValueError as error:
+            raise Refusal(path, f"is not JSON ({error})", AGAIN) from error
+
+    def _lines(self, name: str) -> tuple[str, list[bytes]]:
+        path = f"predictions/{name}.jsonl.gz"
+        text = strict.unpack((self.folder / path).read_bytes(), path)
+        return path, text.removesuffix(b"\n").split(b"\n") if text else []
+
+
+def model_of(path: str) -> str:
+    """Whose answers a prediction file holds."""
+    return path.removeprefix("predictions/").removesuffix(TOKENS).removesuffix(".jsonl.gz")
+
+
+def _parsed(path: str, lines: list[bytes], kind: type) -> list[Any]:
+    rows = strict.parse(b"[" + b",".join(lines) + b"]", path, strict.UNPACKED_LIMIT)
+    if len(rows) != len(lines) or not all(isinstance(row, kind) for row in rows):
+        raise Refusal(path, "does not hold one object a line", AGAIN)
+    return list(rows)
 
 
 def place(record: RunRecord) -> str:
@@ -131,11 +162,15 @@ def pack(
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "predictions").mkdir(parents=True)
         for path in sorted((run / "predictions").glob("*.jsonl")):
-            packed = gzip.compress(_slim(path), 9, mtime=0)
-            (partial / "predictions" / f"{path.name}.gz").write_bytes(packed)
+            if path.name.endswith(".paper.jsonl"):
+                continue  # another evaluation, whose numbers have no intervals
+            rows, tokens = _slim(path)
+            for end, lines in ((".jsonl.gz", rows), (TOKENS, tokens)):
+                packed = gzip.compress("".join(f"{line}\n" for line in lines).encode(), 9, mtime=0)
+                (partial / "predictions" / f"{path.stem}{end}").write_bytes(packed)
         if delta is not None:
             _attach(delta, partial / "weights")
-        values["artifacts"] = []
+        values |= {"artifacts": [], "paper": []}
         record = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         (partial / RECORD).write_text(record, encoding="utf-8")
         manifest = {
@@ -173,22 +208,25 @@ def _redacted(values: dict[str, Any]) -> dict[str, Any]:
     return {key: redact(part, names if key == "provenance" else ()) for key, part in values.items()}
 
 
-def _slim(path: Path) -> bytes:
-    """The rows with the example's id instead of the example, which is the benchmark's."""
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        if "example" in row:
-            row = {"id": row.pop("example")["id"], **row}
-        try:
-            text = json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        except ValueError as error:
-            raise UsageError(
-                f"{path} holds NaN or infinite log-probabilities: the model is broken, and such a "
-                "run cannot be submitted"
-            ) from error
-        lines.append(text)
-    return "".join(f"{line}\n" for line in lines).encode()
+def _slim(path: Path) -> tuple[list[str], list[str]]:
+    """The rows with the example's id instead of the example, which is the benchmark's; and apart
+    from them their tokens."""
+    rows, tokens = [], []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            tokens.append(_compact(row["response"].pop("tokens", [])))
+            rows.append(_compact({"id": row.pop("example")["id"], **row}))
+    except ValueError as error:
+        raise UsageError(
+            f"{path} holds NaN or infinite log-probabilities: the model is broken, and such a run "
+            "cannot be submitted"
+        ) from error
+    return rows, tokens
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _attach(delta: Path, folder: Path) -> None:
@@ -264,8 +302,10 @@ def _submission(path: Path) -> Submission:
 
 
 def _record(path: Path) -> RunRecord:
-    values = strict.parse(path.read_bytes(), RECORD)
-    strict.check_texts(values, RECORD)
+    data = path.read_bytes()
+    values = strict.parse(data, RECORD)
+    if not strict.is_plain(data):
+        strict.check_texts(values, RECORD)
     record: RunRecord = _validated(RunRecord, values, RECORD)
     if not _says(json.loads(record.model_dump_json()), values):
         raise Refusal(RECORD, "holds a value of another type than mubench writes", AGAIN)
@@ -274,6 +314,8 @@ def _record(path: Path) -> RunRecord:
 
 def _says(read: Any, written: Any) -> bool:
     """Whether what was read is what was written, not converted; left-out defaults may be added."""
+    if repr(read) == repr(written):
+        return True
     if isinstance(written, dict):
         return isinstance(read, dict) and all(
             key in read and _says(read[key], part) for key, part in written.items()

@@ -49,7 +49,7 @@ class Copies:
         """Notes on earlier submissions whose changed answers are those of this one."""
         if bundle.record.method.get("kind") == "reference":
             return []
-        method, target = _Answers.of(bundle.rows("method")), _Answers.of(bundle.rows("target"))
+        method, target = (_Answers.of(bundle.trusted_rows(role)) for role in ("method", "target"))
         changed = ~method.same(target)
         place = (str(bundle.record.data["content_sha"]), len(method.text))
         earlier = self._seen.setdefault(place, [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,17 +12,19 @@ from typing import Any
 
 from scipy import special  # type: ignore[import-untyped,unused-ignore]
 
+from mubench.errors import MubenchError
 from mubench.hashing import sha
+from mubench.metrics import ranking
 from mubench.metrics.catalogue import METRICS
+from mubench.metrics.labels import utility
+from mubench.metrics.ranking import Standing
 from mubench.record import Cell, RunRecord, Value
-from mubench.types import ASPECTS, MODALITIES, SETS, TASKS
+from mubench.types import ASPECTS, MODALITIES, SETS, TASKS, Example
 
 from .bundle import Bundle
 
 #: A row needs as many seeds, or it bears a badge.
 SEEDS = 3
-#: Utility that a row has to keep, as a share of the target's, in order to be ranked.
-UTILITY = 0.9
 
 
 @dataclass(frozen=True)
@@ -55,26 +58,30 @@ class Row:
                 found.setdefault(column_id(cell), []).append(cell)
         return {key: cells for key, cells in found.items() if len(cells) == len(self.bundles)}
 
+    @cached_property
+    def _values(self) -> dict[tuple[str, str], Value | None]:
+        return {}
+
     def value(self, column: str, part: str) -> Value | None:
         """``part`` of a cell (method, gap, difference, target, ...) over the seeds."""
+        key = column, part
+        if key not in self._values:
+            self._values[key] = self._over_seeds(column, part)
+        return self._values[key]
+
+    def _over_seeds(self, column: str, part: str) -> Value | None:
         values = [getattr(cell, part) for cell in self.cells.get(column, [])]
         return over_seeds(values) if values and None not in values else None
+
+    @property
+    def split(self) -> str:
+        """The forget ratio, as text: it says which questions were asked."""
+        return f"{self.first.spec['benchmark']['forget_ratio']:g}"
 
     @property
     def is_reference(self) -> bool:
         """Whether this is target or gold run as if it were a method: shown, never ranked."""
         return bool(self.first.method.get("kind") == "reference")
-
-    @cached_property
-    def utility(self) -> float:
-        """What is left of the target: the mean over headline utility cells of method / target."""
-        shares = [
-            cell.method.value / cell.target.value
-            for cells in self.cells.values()
-            for cell in cells
-            if cell.headline and cell.set in ASPECTS["utility"] and cell.target.value
-        ]
-        return statistics.fmean(shares) if shares else math.nan
 
     @property
     def seconds(self) -> float:
@@ -91,10 +98,14 @@ def _cost(record: RunRecord, part: str) -> float:
     return 0.0 if not costs else sum(costs) if part == "seconds" else max(costs)
 
 
-def _setting(record: RunRecord) -> dict[str, Any]:
-    """What all seeds of a row have in common."""
-    spec = {key: part for key, part in record.spec.items() if key != "seed"}
-    return {"content": record.data["content_sha"], "spec": spec}
+def _setting(record: RunRecord, *without: str) -> dict[str, Any]:
+    """What all seeds of a row have in common: the parts of a spec that ranking compares."""
+    parts = [part for part in ("benchmark", "model", "target", "method") if part not in without]
+    untitled = {
+        part: {k: v for k, v in record.spec[part].items() if k not in ("title", "data_dir")}
+        for part in parts
+    }
+    return {"content": record.data["content_sha"], **untitled}
 
 
 def group(bundles: Iterable[Bundle]) -> list[Row]:
@@ -109,15 +120,16 @@ def group(bundles: Iterable[Bundle]) -> list[Row]:
 def over_seeds(values: Sequence[Value]) -> Value:
     """The mean over seeds. Its interval joins that of the people, which all seeds share, and the
     t interval of the seeds: the two are independent, so that their squares add up."""
+    if len(values) == 1:
+        return values[0]
     mean = statistics.fmean(value.value for value in values)
     if any(value.low is None or value.high is None for value in values):
         return Value(value=mean)
     below = statistics.fmean(value.value - (value.low or 0.0) for value in values)
     above = statistics.fmean((value.high or 0.0) - value.value for value in values)
-    spread, k = 0.0, len(values)
-    if k > 1:
-        deviation = statistics.stdev(value.value for value in values)
-        spread = float(special.stdtrit(k - 1, 0.975)) * deviation / math.sqrt(k)
+    k = len(values)
+    deviation = statistics.stdev(value.value for value in values)
+    spread = float(special.stdtrit(k - 1, 0.975)) * deviation / math.sqrt(k)
     return Value(value=mean, low=mean - math.hypot(below, spread),
                  high=mean + math.hypot(above, spread))  # fmt: skip
 
@@ -177,70 +189,58 @@ def _place(name: str, known: Sequence[str]) -> tuple[int, str]:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a row stands: its distance to gold, its rank interval, or why it is not ranked."""
+class Scored:
+    """What ranking needs of a row: the questions about the forget people, and of each seed the
+    scores by model and question."""
 
-    distance: Value | None
-    low: int | None = None
-    high: int | None = None
-    gated: str = ""
-
-
-def standings(rows: Sequence[Row]) -> Mapping[str, Standing]:
-    """Rows in their default order by id: the nearest to gold first, gated ones after all others."""
-    found = {row.id: _standing(row) for row in rows}
-    ranked = [key for key, one in found.items() if not one.gated and one.distance is not None]
-    for key in ranked:
-        low = 1 + sum(_nearer(found[other], found[key]) for other in ranked)
-        high = len(ranked) - sum(_nearer(found[key], found[other]) for other in ranked)
-        found[key] = Standing(found[key].distance, low, high)
-
-    def order(key: str) -> tuple[Any, ...]:
-        one = found[key]
-        distance = one.distance.value if one.distance else math.inf
-        return bool(one.gated), distance, key
-
-    return {key: found[key] for key in sorted(found, key=order)}
+    examples: Sequence[Example]
+    runs: Sequence[Mapping[str, Mapping[str, Mapping[str, float]]]]
 
 
-def _nearer(one: Standing, other: Standing) -> bool:
-    """Whether one is nearer to gold for certain: the intervals do not meet."""
-    if one.distance is None or other.distance is None:
-        return False
-    high, low = one.distance.high, other.distance.low
-    return high is not None and low is not None and high < low
+def standings(rows: Sequence[Row], scored: Mapping[str, Scored]) -> dict[str, Standing]:
+    """Where each row stands among those of its model and forget ratio, in their order: ranked
+    ones by distance, then those that are listed only. Rows without scores are not ranked."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(sha(_setting(row.first, "method")), []).append(row)
+    found: dict[str, Standing] = {}
+    for group in groups.values():
+        found |= _ranked(group, scored)
+
+    def order(row: Row) -> tuple[Any, ...]:
+        one = found[row.id]
+        return one.rank is None, one.distance.value if one.distance else math.inf, row.id
+
+    return {row.id: found[row.id] for row in sorted(rows, key=order)}
 
 
-def _standing(row: Row) -> Standing:
-    forgotten = (*ASPECTS["efficacy"], *ASPECTS["generalizability"])
-    gaps = [
-        gap
-        for key, cells in row.cells.items()
-        if cells[0].headline and cells[0].set in forgotten
-        if (gap := row.value(key, "gap")) is not None
-    ]
-    if not gaps:
-        return Standing(None, gated="no headline metric tells target from gold")
-    distance = Value(
-        value=statistics.fmean(abs(gap.value) for gap in gaps),
-        low=statistics.fmean(_least(gap) for gap in gaps),
-        high=statistics.fmean(_most(gap) for gap in gaps),
-    )
-    if row.is_reference:
-        return Standing(distance, gated="a reference, not a method")
-    if row.utility < UTILITY:
-        return Standing(distance, gated=f"keeps {row.utility:.0%} of the target's utility")
-    return Standing(distance)
+def _ranked(group: Sequence[Row], scored: Mapping[str, Scored]) -> dict[str, Standing]:
+    found: dict[str, Standing] = {}
+    by_name: dict[str, str] = {}  # what ranking calls a row
+    entries = []
+    names: Counter[str] = Counter()
+    for row in group:
+        name = row.first.spec["method"]["name"]
+        if row.is_reference:
+            found[row.id] = _unranked(row, "a reference, not a method")
+        elif row.id not in scored:
+            found[row.id] = _unranked(row, "its benchmark was not at hand when the pages were made")
+        else:
+            names[name] += 1
+            by_name[name if names[name] == 1 else f"{name} #{names[name]}"] = row.id
+            own = scored[row.id]
+            entries += [
+                ranking.Entry(row.id, bundle.record, own.examples, scores)
+                for bundle, scores in zip(row.bundles, own.runs, strict=True)
+            ]
+    if entries:
+        try:
+            found |= {by_name[one.name]: one for one in ranking.standings(entries)}
+        except MubenchError as error:
+            found |= {row.id: _unranked(row, str(error)) for row in group if row.id not in found}
+    return found
 
 
-def _least(gap: Value) -> float:
-    """The smallest distance to 0 within the interval."""
-    if gap.low is None or gap.high is None:
-        return abs(gap.value)
-    return 0.0 if gap.low <= 0 <= gap.high else min(abs(gap.low), abs(gap.high))
-
-
-def _most(gap: Value) -> float:
-    if gap.low is None or gap.high is None:
-        return abs(gap.value)
-    return max(abs(gap.low), abs(gap.high))
+def _unranked(row: Row, reason: str) -> Standing:
+    name = row.first.spec["method"]["name"]
+    return Standing(name, len(row.seeds), "", None, utility=utility(row.first.cells), reason=reason)

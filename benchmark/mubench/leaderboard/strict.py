@@ -25,6 +25,7 @@ FILE_LIMIT = 64
 STRING_LIMIT = 20_000
 _EXACT = 2**53  # integers beyond it are not the same in every reader
 _PLAIN_JOINERS = "\u200c\u200d"
+_PRINTABLE = re.compile(rb"[ -~\n]*").fullmatch
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
 
 
@@ -140,6 +141,12 @@ def parse(data: bytes, where: str, limit: int = JSON_LIMIT) -> Any:
     except ValueError as error:
         raise Refusal(where, f"is not JSON ({error})", AGAIN) from error
     return value
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether JSON text holds nothing but short strings of ordinary ASCII: most does."""
+    longest = max(map(len, data.split(b'"')))
+    return data.isascii() and b"\\u" not in data and longest < 1000 and _PRINTABLE(data) is not None
 
 
 def check_texts(value: Any, where: str, path: str = "") -> None:

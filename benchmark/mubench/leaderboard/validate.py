@@ -24,9 +24,11 @@ from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.errors import MubenchError
 from mubench.metrics import scoring
-from mubench.record import Cell, RunRecord, Value
+from mubench.metrics.assessment import assess, item_scores
+from mubench.record import Assessment, Cell, RunRecord, Value
+from mubench.runner.rescore import alike
 from mubench.runner.stages.scores import answer_prior
-from mubench.types import ROLES, Example, Response, Role
+from mubench.types import Example, Response, gold_roles
 
 from . import bundle as bundles
 from .bundle import RECORD, Bundle
@@ -34,8 +36,6 @@ from .copies import Copies
 from .redact import redact
 from .strict import AGAIN, STRING_LIMIT, Refusal, is_name, visible
 
-#: Largest difference between a number and its recomputation: rounding of another machine.
-TOLERANCE = 1e-9
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _RUN_ID = re.compile(r"[0-9a-f]{12}")
 _RESPONSE = TypeAdapter(Response)
@@ -84,7 +84,7 @@ class Validator:
         self._ask = ask
         self._contents = contents
         self._copies = copies or Copies()
-        self._scored: dict[tuple[str, ...], list[Cell]] = {}
+        self._scored: dict[tuple[str, ...], Assessment] = {}
 
     def __call__(self, folder: Path, root: Path | None = None) -> Verdict:
         """Judge a bundle; below ``root`` it has to lie at its place."""
@@ -97,6 +97,8 @@ class Validator:
             questions = self._questions(bundle.record, spec)
             self._check_numbers(bundle, spec, questions)
             verdict.notes += self._copies.add(bundle)
+            if bundle.record.probes:
+                verdict.notes.append("its probes are as submitted: their answers are not in it")
         except Refusal as refusal:
             verdict.refusals.append(str(refusal))
         except OSError as error:
@@ -130,25 +132,39 @@ class Validator:
 
     def _check_numbers(self, bundle: Bundle, spec: RunSpec, questions: Questions) -> None:
         record, predictions = bundle.record, bundle.predictions
-        for role in ROLES:
+        roles = ("target", *gold_roles(spec.golds), "method")
+        for role in roles:
             if role not in predictions:
                 raise Refusal(f"predictions/{role}.jsonl.gz", "is missing", AGAIN)
         for name in predictions:
-            if name not in ROLES:
+            if name not in roles:
                 raise Refusal(f"predictions/{name}.jsonl.gz", "is of no model of the run", "remove")
+        for file in bundle.submission.files:
+            if file.path.endswith(bundles.TOKENS) and bundles.model_of(file.path) not in roles:
+                raise Refusal(file.path, "is of no model of the run", "remove it")
         _check_counts(record, questions.examples)
-        key = (*(predictions[role].sha256 for role in ROLES), str(spec.seed), questions.content_sha,
-               str(spec.benchmark.forget_ratio))  # fmt: skip
+        answers = (f.path + f.sha256 for f in bundle.submission.files if f.path != RECORD)
+        ratio = spec.benchmark.forget_ratio
+        key = (*answers, f"{spec.seed} {ratio} {questions.content_sha}")
         if key not in self._scored:
-            scores = {role: _scored(bundle, role, questions.examples) for role in ROLES}
-            self._scored[key] = scoring.build_cells(
-                questions.examples, scores, questions.prior, spec.seed
+            responses = {role: _answers(bundle, role, questions.examples) for role in roles}
+            scores = {
+                role: _scored(bundle, role, questions.examples, found)
+                for role, found in responses.items()
+            }
+            self._scored[key] = assess(
+                questions.examples, responses, scores, questions.prior, spec.seed
             )
-        cells = self._scored[key]
+        found = self._scored[key]
+        cells = found.cells
         _check_cells(record.cells, cells)
         _check_intervals(cells)
-        if list(record.warnings) != scoring.collapse_warnings(cells):
+        if list(record.warnings) != found.warnings:
             raise Refusal(RECORD, "its warnings are not those of its numbers", AGAIN)
+        for name in ("label", "signals", "forget_quality"):
+            said, computed = (one.model_dump()[name] for one in (record, found))
+            if not alike(said, computed):
+                raise Refusal(RECORD, f"its {name} is not what its predictions give", AGAIN)
         if not any(cell.gap for cell in cells if cell.set == "forget" and cell.headline):
             raise Refusal(
                 RECORD,
@@ -167,6 +183,8 @@ def _check_origin(record: RunRecord) -> None:
     """The run finished, was made by code that is known, and gives away nothing of a machine."""
     if record.status != "ok":
         raise Refusal(RECORD, f"the run is '{record.status}'", "submit a run that finished")
+    if record.paper:
+        raise Refusal(RECORD, "holds the paper track, whose numbers have no intervals", AGAIN)
     if not _RUN_ID.fullmatch(record.run_id):
         raise Refusal(RECORD, f"'{record.run_id}' is no run id", AGAIN)
     try:
@@ -257,14 +275,12 @@ def _check_counts(record: RunRecord, examples: Sequence[Example]) -> None:
             raise Refusal(RECORD, f"data.{what} are not those of the benchmark", AGAIN)
 
 
-def _scored(
-    bundle: Bundle, role: Role, examples: Sequence[Example]
-) -> dict[str, scoring.ItemScore]:
-    """Scores of every question from its response, compared with those in the file."""
+def _answers(bundle: Bundle, role: str, examples: Sequence[Example]) -> dict[str, Response]:
+    """The response to every question."""
     where = f"predictions/{role}.jsonl.gz"
     rows = bundle.rows(role, len(examples))
     asked = {example.id: example for example in examples}
-    found: dict[str, scoring.ItemScore] = {}
+    found: dict[str, Response] = {}
     for row in rows:
         if set(row) != {"id", "response", "scores"}:
             raise Refusal(where, "rows need just id, response and scores", AGAIN)
@@ -273,14 +289,23 @@ def _scored(
             raise Refusal(where, f"answers '{row['id']}', which was not asked", AGAIN)
         if example.id in found:
             raise Refusal(where, f"answers '{example.id}' twice", AGAIN)
-        response = _response(row["response"], example, where)
-        try:
-            found[example.id] = scoring.score(example, response)
-        except MubenchError as error:
-            raise Refusal(where, str(error), AGAIN) from error
-        if not _alike(row["scores"], dict(found[example.id].values)):
+        found[example.id] = _response(row["response"], example, where)
+    return found
+
+
+def _scored(
+    bundle: Bundle, role: str, examples: Sequence[Example], responses: Mapping[str, Response]
+) -> dict[str, scoring.ItemScore]:
+    """Scores of every question from its response, compared with those in the file."""
+    where = f"predictions/{role}.jsonl.gz"
+    try:
+        found = item_scores(examples, responses)
+    except MubenchError as error:
+        raise Refusal(where, str(error), AGAIN) from error
+    for row in bundle.rows(role, len(examples)):
+        if not alike(row["scores"], dict(found[row["id"]].values)):
             raise Refusal(
-                where, f"the scores of '{example.id}' are not those of its response", AGAIN
+                where, f"the scores of '{row['id']}' are not those of its response", AGAIN
             )
     return found
 
@@ -325,19 +350,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _alike(claimed: Any, computed: Any) -> bool:
-    """Equal but for the last digits of numbers."""
-    if isinstance(computed, dict):
-        return (
-            isinstance(claimed, dict)
-            and set(claimed) == set(computed)
-            and all(_alike(claimed[key], part) for key, part in computed.items())
-        )
-    if _is_number(computed):
-        return _is_number(claimed) and abs(claimed - computed) <= TOLERANCE
-    return type(claimed) is type(computed) and bool(claimed == computed)
-
-
 def _check_cells(claimed: Sequence[Cell], computed: Sequence[Cell]) -> None:
     def key(cell: Cell) -> tuple[str, str, str, str]:
         return cell.set, cell.modality, cell.task, cell.metric
@@ -347,7 +359,7 @@ def _check_cells(claimed: Sequence[Cell], computed: Sequence[Cell]) -> None:
     for one, other in zip(claimed, computed, strict=True):
         said, found = one.model_dump(), other.model_dump()
         for name in found:
-            if not _alike(said[name], found[name]):
+            if not alike(said[name], found[name]):
                 raise Refusal(
                     RECORD,
                     f"{' '.join(key(other))}: {name} is {_shown(said[name])}, its predictions "

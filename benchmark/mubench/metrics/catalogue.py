@@ -55,6 +55,16 @@ _PARSED = MetricInfo(
     "share of texts that ended by themselves and are neither refusal nor degenerate",
 )
 
+_TRUTH_RATIO = MetricInfo(
+    "truth_ratio",
+    "to_gold",
+    "probability",
+    False,
+    "Truth ratio",
+    "p(paraphrase) / (p(paraphrase) + p(wrong)) of exp(log p / tokens), p(wrong) the geometric "
+    "mean over the wrong answers; the answer itself where it has no paraphrase",
+)
+
 
 def _recall(k: int, *, headline: bool = False) -> MetricInfo:
     return MetricInfo(
@@ -155,6 +165,7 @@ METRICS: Mapping[str, tuple[MetricInfo, ...]] = {
             "share of texts equal to the true answer after normalisation",
         ),
         _PROBABILITY,
+        _TRUTH_RATIO,
         _PARSED,
         _REFUSAL,
         _DEGENERATE,
@@ -169,6 +180,7 @@ METRICS: Mapping[str, tuple[MetricInfo, ...]] = {
             "share of texts equal to the missing words after normalisation",
         ),
         _PROBABILITY,
+        _TRUTH_RATIO,
         _PARSED,
         _REFUSAL,
         _DEGENERATE,

@@ -9,6 +9,9 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
 
 from mubench.errors import RunError
 from mubench.metrics.catalogue import METRICS
@@ -23,7 +26,7 @@ from mubench.metrics.text import (
 )
 from mubench.record import Cell, Value
 from mubench.rng import stream
-from mubench.stats.bootstrap import Resampling
+from mubench.stats.clustered import ALPHA, Clusters, adjusted
 from mubench.stats.permutation import paired_permutation_p
 from mubench.types import (
     ASPECTS,
@@ -36,11 +39,12 @@ from mubench.types import (
     Estimate,
     Example,
     Response,
-    Role,
 )
 
 #: The normalised gap divides by (target - gold): below this p-value they count as different.
 GAP_P = 0.01
+#: Equivalence margin, in the unit of every metric: all lie in [0, 1].
+MARGIN = 0.05
 #: Differences in a rate, or drops of a headline metric, that are worth a warning.
 RATE_RISE = 0.2
 UTILITY_DROP = 0.1
@@ -57,6 +61,21 @@ class ItemScore:
 def answer_probability(logprob: float, tokens: int) -> float:
     """Geometric mean probability per token, in [0, 1]; 0 if the log-prob is not finite."""
     return math.exp(min(logprob / tokens, 0.0)) if math.isfinite(logprob) else 0.0
+
+
+def truth_ratio(example: Example, response: Response) -> float | None:
+    """p / (p + q) of the paraphrase (or else the answer) and the wrong answers, each
+    exp(log p / tokens), q their geometric mean. It is 1 / (1 + TR) of TOFU's truth ratio TR (as
+    computed by OpenUnlearning), hence in [0, 1] and higher where more is known. None without wrong
+    answers; 0 where the true one has no finite log-probability."""
+    if not example.perturbed:
+        return None
+    means = [p / n for p, n in zip(response.logprobs, response.lengths, strict=True)]
+    first = 1 + bool(example.paraphrase)
+    true, wrong = means[first - 1], math.fsum(means[first:]) / len(means[first:])
+    if not math.isfinite(true):
+        return 0.0
+    return 1 / (1 + math.exp(min(wrong - true, 700)))
 
 
 def choose(scores: Sequence[float], true: int) -> tuple[float, float]:
@@ -119,6 +138,7 @@ def _text(example: Example, response: Response, text: str) -> dict[str, float]:
     finite = math.isfinite(response.logprobs[0])
     values = {
         "probability": answer_probability(response.logprobs[0], response.lengths[0]),
+        **({} if (truth := truth_ratio(example, response)) is None else {"truth_ratio": truth}),
         "parsed": float(finite and response.finished is True and not (refusal or degenerate)),
         "refusal": float(refusal),
         "degenerate": float(degenerate),
@@ -158,15 +178,16 @@ def answer_prior(
 
 def build_cells(
     examples: Sequence[Example],
-    scores: Mapping[Role, Mapping[str, ItemScore]],
+    scores: Mapping[str, Mapping[str, ItemScore]],
     prior: Mapping[str, float],
     seed: int,
 ) -> list[Cell]:
     """One cell per (set, modality, task, metric) that has items, in the order of ``mubench.types``.
 
-    The order of ``examples`` does not matter: random draws depend on ``seed`` and the persons only.
+    ``scores`` are by role: target, method, gold, and further golds (``gold_roles``). The order of
+    ``examples`` does not matter: random draws depend on ``seed`` and the persons only.
     """
-    for role in ROLES:
+    for role in {*ROLES, *scores}:
         missing = [e.id for e in examples if e.id not in scores[role]]
         if missing:
             raise RunError(
@@ -183,31 +204,33 @@ def build_cells(
         place = (example.set, example.modality, example.task)
         i, j, k = (order.index(name) for order, name in zip(orders, place, strict=True))
         groups[i, j, k].append(example)
-    return [cell for key in sorted(groups) for cell in _group(groups[key], scores, prior, seed)]
+    found = [cell for key in sorted(groups) for cell in _group(groups[key], scores, prior, seed)]
+    return _judged(found)
 
 
 def _group(
     items: Sequence[Example],
-    scores: Mapping[Role, Mapping[str, ItemScore]],
+    scores: Mapping[str, Mapping[str, ItemScore]],
     prior: Mapping[str, float],
     seed: int,
 ) -> list[Cell]:
     first = items[0]
     cells = []
-    samples: dict[int, Resampling] = {}
+    roles = ("target", "method", *(role for role in scores if role.startswith("gold")))
     for info in METRICS[first.task]:
         # A metric may apply to some items only, e.g. those with a keyword.
         scored = [e for e in items if info.name in scores["target"][e.id].values]
         if not scored:
             continue
         people = [e.person for e in scored]
-        if len(scored) not in samples:
-            samples[len(scored)] = Resampling(people, stream(seed, "bootstrap", first.set))
-        sample = samples[len(scored)]
-        target, gold, method = (
-            [scores[role][e.id].values[info.name] for e in scored] for role in ROLES
+        sample = Clusters(people)
+        target, method, *golds = (
+            [scores[role][e.id].values[info.name] for e in scored] for role in roles
         )
-        p = paired_permutation_p(target, gold, people, stream(seed, "permutation", first.set))
+        gold, each = sample.means(golds)
+        mean = np.mean(golds, axis=0)
+        p = paired_permutation_p(target, mean, people, stream(seed, "permutation", first.set))
+        difference = sample.difference(method, golds)
         has_prior = info.name == "accuracy" and all(e.id in prior for e in scored)
         cells.append(
             Cell(
@@ -221,16 +244,44 @@ def _group(
                 n=len(scored),
                 persons=sample.persons,
                 target=_value(sample.mean(target)),
-                gold=_value(sample.mean(gold)),
+                gold=_value(gold),
                 method=_value(sample.mean(method)),
+                golds=list(each),
+                chance=_chance(scored) if info.name == "accuracy" else None,
                 prior=_value(sample.mean([prior[e.id] for e in scored])) if has_prior else None,
-                difference=_value(sample.difference(method, gold)),
-                gap=_value(sample.ratio(method, gold, target)) if p < GAP_P else None,
+                difference=_value(difference.estimate()),
+                gap=_value(sample.ratio(method, golds, target).estimate()) if p < GAP_P else None,
                 gap_reason=None if p < GAP_P else f"target and gold do not differ (p = {p:.2g})",
                 p_target_gold=p,
+                p_value=difference.p(),
+                margin=MARGIN,
+                verdict="equivalent" if difference.within(MARGIN) else "unresolved",
+                resolvable=difference.resolvable(),
+                items_needed=difference.items_needed(MARGIN),
             )
         )
     return cells
+
+
+def _chance(items: Sequence[Example]) -> float | None:
+    if not all(example.choices for example in items):
+        return None
+    return math.fsum(1 / len(example.choices) for example in items) / len(items)
+
+
+def _judged(cells: Sequence[Cell]) -> list[Cell]:
+    """The headline cells with their p-values adjusted to each other; verdicts are theirs alone."""
+    ps = iter(adjusted([cell.p_value for cell in cells if cell.headline]))
+    found = []
+    for cell in cells:
+        change: dict[str, Any] = {"verdict": None, "margin": None, "items_needed": None}
+        if cell.headline:
+            p = next(ps)
+            change = {"p_adjusted": p}
+            if cell.verdict == "unresolved" and p is not None and p < ALPHA:
+                change["verdict"] = "different"
+        found.append(cell.model_copy(update=change))
+    return found
 
 
 def _value(estimate: Estimate) -> Value:

@@ -6,7 +6,12 @@ the leading ``model.``. A family that is missing here is refused with a clear me
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Literal
+
+Component = Literal["vision", "projector", "language"]
+COMPONENTS: tuple[Component, ...] = ("vision", "projector", "language")
 
 _GATED = ("gate_proj", "up_proj")
 
@@ -34,6 +39,16 @@ class Layout:
     def language_layers(self) -> str:
         """Matches the language model's layers and captures their numbers."""
         return self.language_mlp.removesuffix(r"\.mlp")
+
+    def component(self, weight: str) -> Component:
+        """Which of the three components a weight belongs to, by its full name.
+
+        The output head is part of the language model; the projector is what is neither.
+        """
+        if re.fullmatch(self.vision, weight):
+            return "vision"
+        language = self.language_layers.partition(r"\.layers")[0]
+        return "language" if re.fullmatch(rf"(?:{language}|lm_head)\..*", weight) else "projector"
 
 
 _ATTENTION = r"(?:self_attn|cross_attn)\.(?:q|k|v|o)_proj"

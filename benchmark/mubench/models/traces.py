@@ -20,7 +20,7 @@ def traces(logits: Tensor, places: Sequence[int], targets: Sequence[int]) -> Ite
         wanted = torch.tensor(targets[start : start + ROWS], device=logits.device)[:, None]
         logp = logits[at].log_softmax(-1)
         own = logp.gather(1, wanted)
-        rank = (logp > own).sum(-1)
+        rank = (logp >= own).sum(-1) - 1
         share = logp.exp()
         # A token that cannot be (log-probability -inf) adds nothing: 0 x inf would be no number.
         finite = logp.masked_fill(share == 0, 0)

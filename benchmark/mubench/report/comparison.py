@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean
@@ -49,6 +50,7 @@ class Summary:
     gaps: Mapping[Place, float | None]
     kept: Mapping[Place, float]
     distance: float | None
+    label: str | None
     seconds: float  # of unlearning alone
 
     @property
@@ -81,6 +83,7 @@ def summary(record: RunRecord) -> Summary:
             if place[0] in KEPT_SETS and all(cell.target.value > 0 for cell in cells)
         },
         distance=mean(map(abs, forget)) if forget else None,
+        label=record.label.name if record.label else None,
         seconds=sum(s.seconds for s in record.stages if s.kind in ("learn", "unlearn")),
     )
 
@@ -99,6 +102,7 @@ class Row:
     gaps: Mapping[Place, Estimate]
     kept: Mapping[Place, Estimate]
     seconds: Estimate
+    labels: tuple[str, ...]  # each once, the commonest first
     reached: Literal["yes", "no", "open"]
     moved: bool
 
@@ -123,6 +127,7 @@ def _row(model: str, method: str, runs: Sequence[Summary]) -> Row:
         gaps=gaps,
         kept=kept,
         seconds=over_runs([run.seconds for run in runs]),
+        labels=tuple(name for name, _ in Counter(r.label for r in runs if r.label).most_common()),
         reached=verdict(forget, retain),
         moved=any(_high(gap) < 1 for gap in forget),
     )
@@ -169,6 +174,7 @@ def markdown(command: str, found: Sequence[Row], failures: Sequence[Failure]) ->
         *KEPT_SETS,
         "half closed",
         "moved",
+        "label",
         "seconds",
     ]
     lines = [f"`{command}`", "", _line(head), _line(["---"] * len(head))]
@@ -176,7 +182,8 @@ def markdown(command: str, found: Sequence[Row], failures: Sequence[Failure]) ->
         cells = [*([row.model] if several else []), f"`{row.method}`"]
         cells += [_both(row.gaps, set_) for set_ in GAP_SETS]
         cells += [_both(row.kept, set_) for set_ in KEPT_SETS]
-        cells += [row.reached, "yes" if row.moved else "no", f"{row.seconds.value:.0f}"]
+        cells += [row.reached, "yes" if row.moved else "no", ", ".join(row.labels) or MISSING]
+        cells += [f"{row.seconds.value:.0f}"]
         lines.append(_line(cells))
     modalities = " / ".join(MODALITY_TITLES.values())
     lines += [
@@ -186,7 +193,8 @@ def markdown(command: str, found: Sequence[Row], failures: Sequence[Failure]) ->
         " nothing forgotten, 0 like gold, below 0 beyond it. retain, celebrity, general: the mean"
         " of method / target. half closed: a forget gap of at most 0.5 in one modality and retain"
         " of at least 0.9 in both, by whole intervals; open: the intervals do not tell. moved: a"
-        " forget gap whose interval ends below 1. seconds: unlearning alone, on the machine that"
+        " forget gap whose interval ends below 1. label: what the runs say of themselves, the"
+        " commonest first. seconds: unlearning alone, on the machine that"
         " ran it.",
     ]
     if failures:

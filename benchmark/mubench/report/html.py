@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mubench.record import Cell, RunRecord, Value
-from mubench.report import pictures, view
-from mubench.types import ROLES
+from mubench.report import pictures, probes, view
+from mubench.types import MODALITIES, ROLES
 
 #: What the gap bars show; values outside end in an arrow.
 GAP_FROM, GAP_TO = -0.25, 1.25
@@ -175,6 +175,13 @@ def _picture(record: RunRecord, modality: str) -> dict[str, Any]:
     }
 
 
+def _mood(record: RunRecord) -> str:
+    """How the label is coloured: reached, on the way, or broken."""
+    if record.label is None or record.label.name in ("under-forgot", "over-forgot"):
+        return "is-open"
+    return "is-good" if record.label.name == "matched" else "is-bad"
+
+
 def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
 
@@ -208,6 +215,7 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         bar=bar,
         line=view.line,
         pretty=_pretty,
+        verdict=view.verdict,
         told=view.told,
     )
     script = loader.get_source(environment, "report.js")[0]
@@ -223,8 +231,15 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         script=Markup(script),
         script_hash=script_hash,
         style=Markup(style),
+        label_meaning=view.LABELS[record.label.name] if record.label else "",
+        label_mood=_mood(record),
+        judged=view.judged(record),
+        judged_modalities=list(dict.fromkeys(m for row in view.judged(record) for m in row.cells)),
+        golds=view.gold_count(record),
+        signal_titles=view.SIGNALS,
         pictures=[_picture(record, modality) for modality in view.modalities(record)],
         rows=view.rows(record),
+        probes=probes.shown(record, MODALITIES),
         rates={(rate.set, rate.modality, rate.metric): rate for rate in rates},
         rate_columns=view.rate_columns(rates),
         rate_sets=list(dict.fromkeys(rate.set for rate in rates)),

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mubench.record import Cell, RunRecord, Value
-from mubench.report import view
+from mubench.report import probes, view
 from mubench.types import MODALITIES, ROLES
 
 #: From this width on every number carries half of its 95 % interval.
@@ -141,6 +141,42 @@ def _rate(rate: view.Rate | None) -> Text:
     return Text(text, style="yellow" if rate.moved else "")
 
 
+def _verdicts(record: RunRecord) -> Table:
+    """Equivalence to gold of every headline cell about the forget people."""
+    golds = view.gold_count(record)
+    against = f"{golds} gold models" if golds > 1 else "one gold model"
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(f"against {against}", no_wrap=True)
+    modalities = list(dict.fromkeys(m for row in view.judged(record) for m in row.cells))
+    for modality in modalities:
+        table.add_column(view.MODALITY_TITLES.get(modality, modality), no_wrap=True)
+    for row in view.judged(record):
+        cells = [row.cells.get(modality) for modality in modalities]
+        texts = [view.MISSING if cell is None else view.verdict(cell) for cell in cells]
+        table.add_row(f"{view.line(row.set, 9):<9} {view.line(row.label, 10)}", *texts)
+    return table
+
+
+def _forget_quality(record: RunRecord) -> Table:
+    """KS tests of the truth ratios, one row a set, modality and task."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("forget quality", no_wrap=True)
+    for column in ("KS", "between golds", "p", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("the method", no_wrap=True)
+    for quality in record.forget_quality:
+        modality = view.MODALITY_TITLES.get(quality.modality, quality.modality)
+        table.add_row(
+            f"{view.line(quality.set, 9):<9} {view.line(modality)} {view.line(quality.task)}",
+            view.number(quality.statistic),
+            view.number(quality.between_golds),
+            f"{quality.p:.2g}",
+            str(quality.n),
+            quality.direction,
+        )
+    return table
+
+
 def _paper_table(record: RunRecord) -> Table:
     """MLLMU-Bench's own numbers, one row a set and metric, as its paper gives them."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -168,6 +204,11 @@ def render(record: RunRecord, console: Console) -> None:
     parts += [f"run {view.line(record.run_id, 16)}"]
     say: Callable[[Text], None] = console.print
     say(_line(" | ".join(parts), style="bold"))
+    if record.label is not None:
+        about = view.LABELS[record.label.name] + (" Not ranked." if record.label.gated else "")
+        say(_line(f"{record.label.name.upper()}:", about, style="bold"))
+        for evidence in record.label.evidence:
+            say(_line(" ", view.line(evidence, 200)))
     if record.status == "failed":
         say(_line(FAILED, style="bold red"))
     for warning in record.warnings:
@@ -178,6 +219,12 @@ def render(record: RunRecord, console: Console) -> None:
             console.print(table)
     else:
         say(_line("No headline metric was measured."))
+    if view.judged(record):
+        console.print()
+        console.print(_verdicts(record))
+    if record.forget_quality:
+        console.print()
+        console.print(_forget_quality(record))
     if rates := view.rates(record):
         console.print()
         console.print(_rates_table(rates))
@@ -185,6 +232,10 @@ def render(record: RunRecord, console: Console) -> None:
     if record.paper:
         console.print(_paper_table(record))
         say(_line(PAPER_LEGEND, style="dim"))
+        console.print()
+    for sentence in (*probes.leakage_words(record), *probes.privacy_words(record)):
+        say(_line(sentence))
+    if record.probes:
         console.print()
     if view.rows(record):
         say(_line(GAP_LEGEND, style="dim"))

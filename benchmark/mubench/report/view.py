@@ -134,6 +134,56 @@ def metric_words(record: RunRecord) -> str:
     return ", ".join(f"{line(task)} = {line(' and '.join(m))}" for task, m in names.items())
 
 
+#: What each label says, in one sentence.
+LABELS = {
+    "matched": "No difference to a retrained model was found, and what should stay has stayed.",
+    "under-forgot": "The model still knows more about the forget people than a retrained one.",
+    "over-forgot": "It scores lower on the forget people than a model that never saw them.",
+    "format damage": "It still knows, by its likelihoods, what it no longer manages to write.",
+    "refusal": "It refuses to answer about the forget people; gold answers and is wrong.",
+    "over-generalised": "People who should have stayed are lost along with the forget people.",
+    "collapsed": "The model is broken: low scores on the forget people say nothing.",
+    "not memorised": "The target never knew the forget people: there was nothing to forget.",
+}
+
+
+#: What the signs of health mean.
+SIGNALS = {
+    "option_entropy": "how evenly the options A, B, C ... are chosen: 1 evenly, 0 always one",
+    "distinct_2": "share of different word pairs in the texts: low where it repeats itself",
+    "perplexity": "of the true options of general questions, a neutral text",
+}
+
+
+def verdict(cell: Cell) -> str:
+    """The outcome of the equivalence test of a headline cell, in words."""
+    if cell.verdict == "equivalent":
+        return f"like gold within ±{cell.margin:.2f}"
+    if cell.verdict == "different":
+        return f"differs by {number(cell.difference.value, signed=True)}"
+    if cell.resolvable is None:
+        return f"not resolvable with {cell.n} items"
+    needed = f", {cell.items_needed} needed" if cell.items_needed else ""
+    return f"not resolvable with {cell.n} items{needed}"
+
+
+def judged(record: RunRecord) -> list[Row]:
+    """The rows that have a verdict about forgetting."""
+    sets = (*ASPECTS["efficacy"], *ASPECTS["generalizability"])
+    return [
+        row for row in rows(record) if row.set in sets and any(map(_judged, row.cells.values()))
+    ]
+
+
+def _judged(cell: Cell) -> bool:
+    return cell.verdict is not None
+
+
+def gold_count(record: RunRecord) -> int:
+    """How many gold models the run was compared with."""
+    return max((len(cell.golds) for cell in record.cells), default=1) or 1
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """The worst rate over the tasks of one set and modality."""

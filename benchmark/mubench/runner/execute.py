@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -16,13 +15,13 @@ from mubench.config.schema import AnyBenchmark, RunSpec
 from mubench.data.load import BenchmarkData
 from mubench.data.tables import write
 from mubench.errors import OutputError
-from mubench.hashing import file_sha
-from mubench.metrics.scoring import collapse_warnings
-from mubench.record import Artifact, NotApplicable, RunRecord, Stage
-from mubench.report.html import Sample, render_html
-from mubench.types import SETS, Example, Role
+from mubench.record import NotApplicable, RunRecord, Stage
+from mubench.report.html import render_html
+from mubench.types import ROLES, SETS, gold_roles
 
-from .plan import Node, Plan, method_class, method_info
+from .folder import artifacts, samples, write_answers
+from .plan import Node, Plan, held_out, method_class, method_info
+from .probing import Probed, probe
 from .progress import bar
 from .provenance import provenance
 from .sources import source
@@ -30,12 +29,9 @@ from .stages import Report
 from .stages.gate import check_gate
 from .stages.paper import paper_cells, paper_track
 from .stages.prediction import predict, read_responses
-from .stages.scores import read_cells, score
+from .stages.scores import read_assessment, score
 from .stages.training import learn, negate, train_model, unlearn
 from .store import StageResult, Store
-
-#: People shown in the page, per set; every question about them is shown.
-SAMPLE_PEOPLE = 2
 
 
 def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
@@ -64,27 +60,31 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
     )
     info = method_info(spec)
     deltas: dict[str, list[Path]] = {}
-    predictions: dict[Role, Path] = {}
+    predictions: dict[str, Path] = {}
 
-    def answer(role: Role) -> None:
+    def answer(role: str) -> None:
         predictions[role] = get(
             plan.node("predict", role),
             lambda path, report: predict(spec, data, deltas[role], path, report),
             resume=True,
         )
 
-    trained: tuple[Role, ...] = ("target", "gold")
-    for role in trained:
+    trained = {role: role for role in ("target", *gold_roles(spec.golds))}
+    if held_out(spec):
+        trained["method"] = gold_roles(spec.golds + 1)[-1]
+    for role, name in trained.items():
         folder_ = get(
             plan.node("train", role),
-            lambda path, report, role=role: train_model(spec, role, data, path, report),
+            lambda path, report, name=name: train_model(spec, name, data, path, report),
         )
         deltas[role] = [folder_]
         answer(role)
         if role == "target":
             check_gate(spec, data, predictions[role])
-    if info.kind == "reference":
-        predictions["method"] = predictions["gold" if info.extra["stage"] == "gold" else "target"]
+    if "method" in predictions:
+        pass  # one more gold
+    elif info.kind == "reference":
+        predictions["method"] = predictions[info.extra["stage"]]
     else:
         method, target = method_class(spec), deltas["target"][0]
         node = plan.node("unlearn", "method")
@@ -106,16 +106,17 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
         plan.node("score"),
         lambda path, report: score(spec, data, predictions, path, report),
     )
-    paper: dict[Role, Path] = {}
+    paper: dict[str, Path] = {}
     if spec.predict.track == "paper":
-        for role in (*trained, "method"):
-            same = info.extra["stage"] if info.kind == "reference" and role == "method" else role
+        for role in ROLES:
+            same = role if role in deltas else info.extra["stage"]
             paper[role] = paper.get(same) or get(
                 plan.node("paper", role),
                 lambda path, report, role=role: paper_track(spec, data, deltas[role], path, report),
                 resume=True,
             )
-    _write_run(plan, data, predictions, scored, paper, results, folder)
+    probed = probe(plan, data, {role: deltas[role] for role in ROLES if role in deltas}, get)
+    _write_run(plan, data, predictions, scored, paper, probed, results, folder)
     return folder
 
 
@@ -167,9 +168,10 @@ def _check_writable(out: Path) -> None:
 def _write_run(
     plan: Plan,
     data: BenchmarkData,
-    predictions: dict[Role, Path],
+    predictions: dict[str, Path],
     scored: Path,
-    paper: dict[Role, Path],
+    paper: dict[str, Path],
+    probed: Probed,
     results: Iterable[tuple[Node, StageResult]],
     folder: Path,
 ) -> None:
@@ -178,44 +180,30 @@ def _write_run(
     partial.mkdir()
     (partial / "predictions").mkdir()
     for role, answers in predictions.items():
-        _write_predictions(data, answers, scored, role, partial / "predictions" / f"{role}.jsonl")
+        write_answers(partial, role, data.examples, read_responses(answers), scored)
+    shutil.copyfile(scored / "prior.json", partial / "prior.json")
     for role, replies in paper.items():
         shutil.copyfile(replies / "replies.jsonl", partial / "predictions" / f"{role}.paper.jsonl")
-    record = _record(plan, data, scored, paper, results, partial)
+    record = _record(plan, data, scored, paper, probed, results, partial)
     text = record.model_dump_json(indent=2) + "\n"
     (partial / "record.json").write_text(text, encoding="utf-8")
-    samples = _samples(data, partial / "predictions")
-    (partial / "report.html").write_text(render_html(record, samples), encoding="utf-8")
+    (partial / "report.html").write_text(
+        render_html(record, samples(partial, data.png)), encoding="utf-8"
+    )
     if folder.exists():
         shutil.rmtree(folder)
     partial.replace(folder)
-
-
-def _write_predictions(
-    data: BenchmarkData, source: Path, scored: Path, role: Role, path: Path
-) -> None:
-    """One line a question: the example, the response, the scores."""
-    responses = read_responses(source)
-    lines = (scored / f"{role}.items.jsonl").read_text(encoding="utf-8").splitlines()
-    with open(path, "w", encoding="utf-8") as out:
-        for example, line in zip(data.examples, lines, strict=True):
-            scores = json.loads(line)
-            scores.pop("id")
-            response = asdict(responses[example.id])
-            response.pop("example_id")
-            row = {"example": asdict(example), "response": response, "scores": scores}
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _record(
     plan: Plan,
     data: BenchmarkData,
     scored: Path,
-    paper: dict[Role, Path],
+    paper: dict[str, Path],
+    probed: Probed,
     results: Iterable[tuple[Node, StageResult]],
     partial: Path,
 ) -> RunRecord:
-    cells = read_cells(scored)
     persons = {
         set_: len({example.person for example in data.examples if example.set == set_})
         for set_ in SETS
@@ -248,76 +236,15 @@ def _record(
             )
             for node, result in results
         ],
-        cells=cells,
         paper=paper_cells(paper),
+        probes=probed.cells,
         not_applicable=[
-            NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable
+            *(NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable),
+            *probed.not_applicable,
         ],
-        warnings=collapse_warnings(cells),
-        artifacts=[
-            Artifact(
-                path=path.relative_to(partial).as_posix(),
-                sha256=file_sha(path),
-                bytes=path.stat().st_size,
-            )
-            for path in sorted(partial.rglob("*"))
-            if path.is_file()
-        ],
+        artifacts=artifacts(partial),
+        **dict(read_assessment(scored)),
     )
-
-
-def _samples(data: BenchmarkData, predictions: Path) -> list[Sample]:
-    """Every question about the first people of each set, with what the three models said."""
-    rows = {
-        role: [
-            json.loads(line)
-            for line in (predictions / f"{role}.jsonl").read_text("utf-8").splitlines()
-        ]
-        for role in ("target", "gold", "method")
-    }
-    shown: dict[str, list[str]] = {set_: [] for set_ in SETS}
-    samples = []
-    for place, example in enumerate(data.examples):
-        people = shown.setdefault(example.set, [])
-        if example.person not in people:
-            if len(people) >= SAMPLE_PEOPLE:
-                continue
-            people.append(example.person)
-        said = {role: _said(example, found[place]["response"]) for role, found in rows.items()}
-        samples.append(
-            Sample(
-                set=example.set,
-                modality=example.modality,
-                task=example.task,
-                question=example.question,
-                choices=example.choices,
-                answer=example.answer,
-                image_png=data.png(example.image) if example.image else None,
-                target=said["target"],
-                gold=said["gold"],
-                method=said["method"],
-                verdicts={role: _verdict(found[place]["scores"]) for role, found in rows.items()},
-                person=example.person,
-            )
-        )
-    return samples
-
-
-def _said(example: Example, response: dict[str, Any]) -> str:
-    if not example.choices:
-        return str(response["text"])
-    means = [
-        total / length
-        for total, length in zip(response["logprobs"], response["lengths"], strict=True)
-    ]
-    return example.choices[means.index(max(means))]
-
-
-def _verdict(scores: dict[str, float]) -> bool | None:
-    for name in ("accuracy", "keyword", "match", "r1"):
-        if name in scores:
-            return scores[name] == 1.0
-    return None
 
 
 def describe(spec: RunSpec) -> str:

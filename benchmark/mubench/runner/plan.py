@@ -11,25 +11,44 @@ from mubench.errors import UsageError
 from mubench.hashing import code_sha, sha
 from mubench.models.load import source_identity
 from mubench.registry import METHODS
-from mubench.types import MethodInfo
+from mubench.types import ROLES, MethodInfo, ModelKind, gold_roles
 
 from .sources import FOLDERS, Size, source
 from .store import Store
 
+
+def _models(*names: str) -> tuple[str, ...]:
+    return tuple(f"mubench.models.{name}" for name in names)
+
+
+_TRAINED_MLLM = _models("hf_mllm", "deltas", "encoding", "layouts")
+_MLLM = (
+    *_TRAINED_MLLM,
+    *_models("behaviours", "components", "decoding", "engine", "gradients", "load", "packing"),
+    *_models("protocols", "raw_prompts", "reading", "scorer", "traces"),
+)
+_CLIP = _models("behaviours", "contrastive", "dual_encoder", "open_clip_files", "protocols")
+#: Code of a kind of model that its training depends on, and its answers.
+TRAINED: Mapping[ModelKind, tuple[str, ...]] = {"mllm": _TRAINED_MLLM, "clip": _CLIP}
+ANSWERING: Mapping[ModelKind, tuple[str, ...]] = {
+    "mllm": _MLLM,
+    "clip": (*_CLIP, *_models("load", "packing", "retrieval")),
+}
 #: Code that a stage's result depends on; a change of it makes a new key.
 CODE: Mapping[str, tuple[str, ...]] = {
-    "model": (
-        "mubench.models.hf_mllm",
-        "mubench.models.deltas",
-        "mubench.models.encoding",
-        "mubench.models.layouts",
-        "mubench.methods.loops",
-        "mubench.runner.stages.training",
-    ),
-    "predict": ("mubench.models", "mubench.runner.stages.prediction"),
+    "model": ("mubench.methods.loops", "mubench.runner.stages.training"),
+    "predict": ("mubench.runner.stages.prediction",),
     "score": ("mubench.metrics", "mubench.stats", "mubench.runner.stages.scores"),
-    "paper": ("mubench.models", "mubench.tracks", "mubench.runner.stages.paper"),
+    "paper": (*_MLLM, "mubench.tracks", "mubench.runner.stages.paper"),
+    "probe": (
+        *_MLLM,
+        "mubench.probes",
+        "mubench.runner.stages.prediction",
+        "mubench.runner.stages.probes",
+    ),
 }
+#: The model before any of the people were learned: what an attacker could have for comparison.
+BASE = "base"
 #: What methods share, beside the modules of their classes.
 METHOD_CODE = tuple(
     f"mubench.methods.{name}"
@@ -79,6 +98,12 @@ def method_info(spec: RunSpec) -> MethodInfo:
     return info
 
 
+def held_out(spec: RunSpec) -> bool:
+    """Whether the method is one more gold model: with several to compare with, ``gold`` is none of
+    them, and so shows what retraining once more looks like."""
+    return spec.golds > 1 and method_info(spec).extra.get("stage") == "gold"
+
+
 def method_class(spec: RunSpec) -> Any:
     target = spec.method.target
     if ".py:" in target:
@@ -113,11 +138,16 @@ def plan(spec: RunSpec) -> Plan:
         "training": spec.target.model_dump(),
         "data": data.key,
         "seed": spec.seed,
-        "code": code_sha(*CODE["model"]),
+        "code": code_sha(*TRAINED[spec.model.kind], *CODE["model"]),
     }
     target = Node("train", "target", sha({**base, "role": "target"}), (data.key,))
-    gold = Node("train", "gold", sha({**base, "role": "gold", **split}), (data.key,))
-    nodes = [data, target, _predict(spec, target, data), gold, _predict(spec, gold, data)]
+    trained = [target]
+    for role in gold_roles(spec.golds):
+        trained.append(Node("train", role, sha({**base, "role": role, **split}), (data.key,)))
+    if held_out(spec):
+        key = sha({**base, "role": gold_roles(spec.golds + 1)[-1], **split})
+        trained.append(Node("train", "method", key, (data.key,)))
+    nodes = [data, *(node for made in trained for node in (made, _predict(spec, made, data)))]
     if info.kind != "reference":
         config = dict(spec.method.config)
         # A two-stage method's scale enters after its training: a sweep over it trains once.
@@ -158,8 +188,12 @@ def plan(spec: RunSpec) -> Plan:
         predicted,
     )
     nodes.append(score)
+    models: dict[str | None, Node] = {
+        n.role: n for n in nodes if n.kind in ("train", "unlearn") and n.role in ROLES
+    }
     if spec.predict.track == "paper":
-        nodes += [_paper(spec, node, data) for node in nodes if node.kind in ("train", "unlearn")]
+        nodes += [_paper(spec, node, data) for node in models.values()]
+    nodes += _probes(spec, info, data, models)
     run_id = sha({"spec": _identity(spec), "score": score.key})[:12]
     return Plan(spec, run_id, tuple(nodes), made.not_asked)
 
@@ -184,7 +218,7 @@ def _predict(spec: RunSpec, model: Node, data: Node) -> Node:
                 "data": data.key,
                 "split": _split(spec.benchmark),
                 "settings": spec.predict.model_dump(exclude={"track"}),
-                "code": code_sha(*CODE["predict"]),
+                "code": code_sha(*ANSWERING[spec.model.kind], *CODE["predict"]),
             }
         ),
         (model.key, data.key),
@@ -200,6 +234,33 @@ def _paper(spec: RunSpec, model: Node, data: Node) -> Node:
         "code": code_sha(*CODE["paper"]),
     }
     return Node("paper", model.role, sha(key), (model.key, data.key))
+
+
+def _probes(spec: RunSpec, info: MethodInfo, data: Node, models: Mapping[Any, Node]) -> list[Node]:
+    """The stages of the probes that are asked for, one a model."""
+    base = {
+        "data": data.key,
+        "split": _split(spec.benchmark),
+        "settings": spec.predict.model_dump(exclude={"track"}),
+        "seed": spec.seed,
+        "code": code_sha(*CODE["probe"]),
+    }
+
+    def node(kind: str, role: str | None, *after: Node) -> Node:
+        keys = [one.key for one in after]
+        return Node(kind, role, sha({**base, "kind": kind, "models": keys}), (*keys, data.key))
+
+    found = []
+    if spec.probe.leakage:
+        found += [node("leakage", role, model) for role, model in models.items()]
+        if "method" in models and info.weight_access == "measured":
+            found.append(node("components", "method", models["target"], models["method"]))
+    if spec.probe.privacy:
+        start = {"source": source_identity(spec.model), "dtype": spec.model.dtype}
+        key = sha({**base, "kind": "privacy", "models": start})
+        found.append(Node("privacy", BASE, key, (data.key,)))
+        found += [node("privacy", role, model) for role, model in models.items()]
+    return found
 
 
 def _method_code(spec: RunSpec) -> str:
@@ -251,6 +312,9 @@ def estimate(spec: RunSpec, store: Store, made: Plan) -> dict[str, Estimate]:
         "unlearn": weights * 1.2 if two_stage else training,
         "predict": weights * 1.2,
         "paper": weights * 1.2,
+        "leakage": weights * 1.2,
+        "components": weights * 2.2,
+        "privacy": weights * 1.5,
     }
     speed = spec.model.examples_per_second
     found: dict[str, Estimate] = {}
@@ -258,7 +322,7 @@ def estimate(spec: RunSpec, store: Store, made: Plan) -> dict[str, Estimate]:
         if store.has(node.kind, node.key):
             continue
         seconds: float | None = 5.0
-        if node.kind in ("train", "learn", "predict", "paper") or (
+        if node.kind not in ("data", "score", "unlearn") or (
             node.kind == "unlearn" and not two_stage
         ):
             seconds = _examples(spec, node, expected) / speed if speed and expected else None
@@ -270,6 +334,8 @@ def _examples(spec: RunSpec, node: Node, size: Size) -> float:
     """How many examples a stage reads, those of several epochs as often."""
     if node.kind == "predict":
         return size.questions
+    if node.kind in ("leakage", "components", "privacy"):
+        return 15 * size.forget * size.questions
     if node.kind == "paper":  # decodes 50 tokens a question, one after the other
         return 50 * size.questions
     if node.kind in ("learn", "unlearn"):

@@ -37,6 +37,11 @@ class Trial:
     failed: str | None = None
 
     @property
+    def judged(self) -> bool:
+        """Whether it ran, on people whom target and gold know differently."""
+        return self.distance is not None and self.retained is not None
+
+    @property
     def rank(self) -> tuple[bool, float]:
         """Smaller is better: trials that keep retain by their distance to gold, then the others by
         what they lost, failed ones last."""
@@ -84,6 +89,7 @@ def tune(
         else _measured(one, comparison.summary(outcome.record()))
         for one, outcome in zip(settings, outcomes, strict=True)
     ]
+    best = min(found, key=lambda trial: trial.rank)
     record = {
         "command": command,
         "method": start.method.name,
@@ -93,7 +99,7 @@ def tune(
         "seed": seed,
         "objective": f"least distance to gold on forget with retain >= {KEPT} of the target's",
         "space": {key: {how: numbers} for key, (how, numbers) in tuned.items()},
-        "best": min(found, key=lambda trial: trial.rank).settings,
+        "best": best.settings if best.judged else None,
         "trials": [asdict(trial) for trial in found],
     }
     path = out / f"{start.method.name}.json"

@@ -13,7 +13,7 @@ Two cases have no honest bootstrap interval:
 - Fewer than ``MIN_PERSONS`` persons. The resampled means of k persons never leave the range of the
   k observed ones, and that range holds the true mean with probability 1 - 2**(1 - k) at most
   (88 % for k = 4). The interval is None.
-- Every person alike: all resampled means are equal and the width would be 0. See ``_unanimous``.
+- Every person alike: all resampled means are equal and the width would be 0. See ``unanimous``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Values = Sequence[float] | Floats
 
 MIN_PERSONS = 5
 _ALPHA = 0.05
-_TINY = 1e-12  # widths below this are rounding
+TINY = 1e-12  # widths below this are rounding
 
 
 class Resampling:
@@ -75,15 +75,15 @@ class Resampling:
         reference = self._checked(gold)
         top = self._sums(self._checked(method) - reference)
         bottom = self._sums(self._checked(target) - reference)
-        if abs(bottom.sum()) < _TINY:
+        if abs(bottom.sum()) < TINY:
             raise ValueError("target and gold have the same mean: the normalised gap is undefined")
         value = float(top.sum() / bottom.sum())
         drawn_bottom = self._counts @ bottom
-        one_sign = bool(np.all(drawn_bottom * np.sign(bottom.sum()) > _TINY))
+        one_sign = bool(np.all(drawn_bottom * np.sign(bottom.sum()) > TINY))
         if self.persons < MIN_PERSONS or not one_sign:
             return Estimate(value)
         draws = (self._counts @ top) / drawn_bottom
-        return Estimate(value) if np.ptp(draws) < _TINY else self._percentile(value, draws)
+        return Estimate(value) if np.ptp(draws) < TINY else expanded(value, draws, self.persons)
 
     def _checked(self, values: Values) -> Floats:
         array = np.asarray(values, dtype=np.float64)
@@ -104,25 +104,28 @@ class Resampling:
         if self.persons < MIN_PERSONS:
             return Estimate(value)
         draws = (self._counts @ sums) / self._drawn_items
-        if np.ptp(draws) < _TINY:
-            return self._unanimous(value, least, most)
-        return self._percentile(value, draws)
+        if np.ptp(draws) < TINY:
+            return unanimous(value, least, most, self.persons)
+        return expanded(value, draws, self.persons)
 
-    def _percentile(self, value: float, draws: Floats) -> Estimate:
-        k = self.persons
-        tail = float(special.ndtr(np.sqrt(k / (k - 1)) * special.stdtrit(k - 1, _ALPHA / 2)))
-        low, high = np.quantile(draws, [tail, 1 - tail])
-        return Estimate(value, float(low), float(high))
 
-    def _unanimous(self, value: float, least: float, most: float) -> Estimate:
-        """Interval where all k persons have the same mean; a metric lies in [least, most].
+def expanded(value: float, draws: Floats, persons: int) -> Estimate:
+    """The expanded percentile interval of resampled values of ``persons`` people."""
+    k = persons
+    tail = float(special.ndtr(np.sqrt(k / (k - 1)) * special.stdtrit(k - 1, _ALPHA / 2)))
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Estimate(value, float(low), float(high))
 
-        If a share q of all people were different, k alike would be seen with probability
-        (1 - q)**k. So q <= 1 - 0.05**(1/k) at 95 % (the one-sided Clopper-Pearson bound, the
-        "rule of three"), and those people could be anywhere between ``least`` and ``most``.
-        """
-        share = 1 - _ALPHA ** (1 / self.persons)
-        return Estimate(value, value - share * (value - least), value + share * (most - value))
+
+def unanimous(value: float, least: float, most: float, persons: int) -> Estimate:
+    """Interval where all k persons have the same mean; a metric lies in [least, most].
+
+    If a share q of all people were different, k alike would be seen with probability (1 - q)**k.
+    So q <= 1 - 0.05**(1/k) at 95 % (the one-sided Clopper-Pearson bound, the "rule of three"), and
+    those people could be anywhere between ``least`` and ``most``.
+    """
+    share = 1 - _ALPHA ** (1 / persons)
+    return Estimate(value, value - share * (value - least), value + share * (most - value))
 
 
 def clustered_mean(

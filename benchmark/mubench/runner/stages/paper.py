@@ -14,7 +14,6 @@ from mubench.data.load import BenchmarkData
 from mubench.hashing import sha
 from mubench.record import PaperCell
 from mubench.tracks import paper
-from mubench.types import Role
 
 from . import Report
 
@@ -35,7 +34,7 @@ def paper_track(
     return {"questions": len((folder / "replies.jsonl").read_text("utf-8").splitlines())}
 
 
-def paper_cells(folders: dict[Role, Path]) -> list[PaperCell]:
+def paper_cells(folders: dict[str, Path]) -> list[PaperCell]:
     """The three models' numbers side by side."""
     found: dict[tuple[Any, ...], dict[str, float]] = {}
     for role, folder in folders.items():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
@@ -17,26 +17,50 @@ from mubench.types import Example, Response, Token
 
 from . import Report, seed_libraries
 
+if TYPE_CHECKING:
+    from mubench.models.protocols import TrainableModel
+
 
 def predict(
     spec: RunSpec, data: BenchmarkData, deltas: Sequence[Path], folder: Path, report: Report
 ) -> dict[str, Any]:
-    """Answer every question, unit by unit; goes on after the last whole unit of an interrupted
-    attempt. RunError, with all responses kept, if a request failed even alone."""
+    """Answer every question of the evaluation sets."""
     from mubench.models.load import load_model
+
+    return ask(
+        spec,
+        data.examples,
+        lambda: load_model(spec.model, data.image, deltas, data.gallery),
+        folder,
+        report,
+    )
+
+
+def ask(
+    spec: RunSpec,
+    examples: Sequence[Example],
+    load: Callable[[], TrainableModel],
+    folder: Path,
+    report: Report,
+    *,
+    max_new_tokens: int | None = None,
+) -> dict[str, Any]:
+    """Answer questions unit by unit; goes on after the last whole unit of an interrupted attempt.
+    ``max_new_tokens``: where answers may be shorter than usual. RunError, with all responses kept,
+    if a request failed even alone."""
     from mubench.models.packing import units
 
     path = folder / "responses.jsonl"
-    asked = units(data.examples)
+    asked = units(examples)
     done = _keep_whole_units(path, asked)
-    detail: dict[str, Any] = {"questions": len(data.examples), "units": len(asked)}
+    detail: dict[str, Any] = {"questions": len(examples), "units": len(asked)}
     failed: list[Response] = []
     if done < len(asked):
         seed_libraries(integer(spec.seed, "predict"))
-        model = load_model(spec.model, data.image, deltas, data.gallery)
+        model = load()
         answers = model.answers(
             asked,
-            max_new_tokens=spec.predict.max_new_tokens,
+            max_new_tokens=max_new_tokens or spec.predict.max_new_tokens,
             batch=spec.predict.batch_size,
             start=done,
         )
@@ -51,7 +75,7 @@ def predict(
         detail |= {"batch_size": spec.predict.batch_size, **model.notes}
     if failed:
         raise RunError(
-            f"{len(failed)} of {len(data.examples)} questions got no answer, the first is "
+            f"{len(failed)} of {len(examples)} questions got no answer, the first is "
             f"{failed[0].example_id} ({failed[0].error}); the responses are kept in {path}, and "
             "the same command asks again from that question on"
         )

@@ -1,45 +1,48 @@
-"""The score stage: from stored responses alone to cells with intervals and gaps."""
+"""The score stage: from stored responses alone to all that is said about a run."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
-from mubench.errors import RunError
-from mubench.metrics import scoring
-from mubench.record import Cell
-from mubench.types import Role
+from mubench.metrics import assessment, scoring
+from mubench.record import Assessment
 
 from . import Report
 from .prediction import read_responses
 
 
 def score(
-    spec: RunSpec, data: BenchmarkData, predictions: dict[Role, Path], folder: Path, report: Report
+    spec: RunSpec,
+    data: BenchmarkData,
+    predictions: Mapping[str, Path],
+    folder: Path,
+    report: Report,
 ) -> dict[str, Any]:
-    """Cells with intervals and gaps, from stored predictions alone."""
-    scores = {role: item_scores(data, path) for role, path in predictions.items()}
-    report(1, 2, "intervals")
-    cells = scoring.build_cells(data.examples, scores, answer_prior(data), spec.seed)
-    text = "".join(cell.model_dump_json() + "\n" for cell in cells)
-    (folder / "cells.jsonl").write_text(text, encoding="utf-8")
-    for role, found in scores.items():
-        lines = (json.dumps({"id": key, **item.values}) for key, item in found.items())
+    """Item scores, cells and label, from the stored predictions of each role alone."""
+    responses = {role: read_responses(path) for role, path in predictions.items()}
+    scores = {}
+    for number, (role, found) in enumerate(responses.items()):
+        report(number, len(responses) + 1, f"answers of {role}")
+        scores[role] = assessment.item_scores(data.examples, found)
+        lines = (json.dumps({"id": key, **item.values}) for key, item in scores[role].items())
         (folder / f"{role}.items.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    report(2, 2, "intervals")
-    return {"cells": len(cells)}
+    prior = answer_prior(data)
+    report(len(responses), len(responses) + 1, "intervals")
+    found_ = assessment.assess(data.examples, responses, scores, prior, spec.seed)
+    (folder / "assessment.json").write_text(found_.model_dump_json(), encoding="utf-8")
+    (folder / "prior.json").write_text(json.dumps(prior), encoding="utf-8")
+    report(len(responses) + 1, len(responses) + 1, "intervals")
+    return {"cells": len(found_.cells)}
 
 
 def item_scores(data: BenchmarkData, folder: Path) -> dict[str, scoring.ItemScore]:
     """Every example's scores from the stored responses."""
-    responses = read_responses(folder)
-    missing = [example.id for example in data.examples if example.id not in responses]
-    if missing:
-        raise RunError(f"{folder} lacks {len(missing)} responses, the first is {missing[0]}")
-    return {example.id: scoring.score(example, responses[example.id]) for example in data.examples}
+    return assessment.item_scores(data.examples, read_responses(folder))
 
 
 def answer_prior(data: BenchmarkData) -> dict[str, float]:
@@ -55,6 +58,6 @@ def answer_prior(data: BenchmarkData) -> dict[str, float]:
     return scoring.answer_prior(asked, {fact: list(of.values()) for fact, of in answers.items()})
 
 
-def read_cells(folder: Path) -> list[Cell]:
-    lines = (folder / "cells.jsonl").read_text(encoding="utf-8").splitlines()
-    return [Cell.model_validate_json(line) for line in lines]
+def read_assessment(folder: Path) -> Assessment:
+    text = (folder / "assessment.json").read_text(encoding="utf-8")
+    return Assessment.model_validate_json(text)

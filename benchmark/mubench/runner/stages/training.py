@@ -26,10 +26,12 @@ def train_model(
     sets = [set_ for set_ in SETS if role == "target" or set_ != "forget"]
     examples = data.train(*sets)
     training = spec.target
-    seed_libraries(integer(spec.seed, "train"))
+    # Further golds differ from the first in what is random alone.
+    names = ("train",) if role in ("target", "gold") else ("train", role)
+    seed_libraries(integer(spec.seed, *names))
     model = load_model(spec.model, data.image)
     parameters = model.train_scope(training.scope)
-    source = loops.epochs(examples, training.batch_size, stream(spec.seed, "train", "batches"))
+    source = loops.epochs(examples, training.batch_size, stream(spec.seed, *names, "batches"))
     counted = data.train(*SETS) if training.same_steps else examples
     settings = loops.LoopSettings.of(training, counted)
     log = loops.train(

@@ -38,7 +38,7 @@
       return el("div", {}, el("dt", {}, role), el("dd", {}, words(item, said[role][at]), " ", mark));
     };
     return el("li", { class: "item" },
-      item[PICTURE] === null ? null : el("img", { src: `../data/${encodeURIComponent(board)}/pictures/${item[PICTURE]}.webp`, alt: item[PERSON], width: 112, height: 112, loading: "lazy" }),
+      item[PICTURE] === null ? null : el("img", { src: `../data/${encodeURIComponent(board)}/pictures/${split}/${item[PICTURE]}.webp`, alt: item[PERSON], width: 112, height: 112, loading: "lazy" }),
       el("div", {}, el("p", { class: "asked" }, item[QUESTION]),
         item[CHOICES].length ? el("p", { class: "options" }, item[CHOICES].join(" \u00b7 ")) : null,
         el("dl", {}, el("div", {}, el("dt", {}, "true"), el("dd", {}, item[ANSWER])), ...ROLES.map(line)),

@@ -1,0 +1,140 @@
+"""What is loaded when it is looked at: questions, answers, pictures, and the people's sums."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mubench.data.load import BenchmarkData
+from mubench.types import ASPECTS, ROLES, Example
+
+from .bundle import Bundle
+from .rows import Column, Row
+
+Scores = Mapping[str, Mapping[str, float]]  # by question and metric
+FORGET = (*ASPECTS["efficacy"], *ASPECTS["generalizability"])
+#: Pixels of the pictures beside the questions.
+THUMBNAIL = 112
+
+
+def write_data(path: Path, name: str, values: Any) -> None:
+    """A script that hands JSON to the page: a script, because pages from disk may not fetch."""
+    text = json.dumps(values, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"mubench.take({json.dumps(name)},{text});\n", encoding="ascii")
+
+
+class Questions:
+    """What a benchmark asks under one split; writes the answers of rows beside them."""
+
+    def __init__(self, folder: Path, split: str, data: BenchmarkData, shown: Sequence[Column]):
+        self.folder = folder
+        self.examples = data.examples
+        self.content_sha: str = data.manifest["content_sha"]
+        self.forget = [e for e in self.examples if e.set in FORGET]
+        self._sums = _Sums(self.examples, shown)
+        pictures: dict[str, int] = {}
+        items = []
+        for example in self.examples:
+            if example.image and example.image not in pictures:
+                pictures[example.image] = len(pictures)
+                path = folder / "pictures" / split / f"{pictures[example.image]}.webp"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(_thumbnail(data.image(example.image)))
+            items.append(
+                [example.set, example.modality, example.task, example.person, example.question,
+                 list(example.choices), example.answer, pictures.get(example.image or "")]
+            )  # fmt: skip
+        write_data(folder / f"items-{split}.js", f"items/{split}", items)
+        self._known: dict[str, Scores] = {}
+
+    def add(self, row: Row) -> list[dict[str, Scores]]:
+        """Write what the models of a row said, and its sums by person; returns for each seed what
+        ranking needs, the scores of the questions about the forget people."""
+        sums: list[dict[str, list[float]]] = []
+        scores = []
+        for bundle in row.bundles:
+            found = {}
+            for role in bundle.predictions:
+                shared = role != "method"  # many rows have the same target and golds
+                found[role] = self._read(bundle, role, shared, sums)
+            scores.append(found)
+        mean = self._sums.mean(sums)
+        write_data(self.folder / "persons" / f"{row.id}.js", f"persons/{row.id}", mean)
+        return scores
+
+    def _read(
+        self, bundle: Bundle, role: str, shared: bool, sums: list[dict[str, list[float]]]
+    ) -> Scores:
+        sha = bundle.predictions[role].sha256
+        if shared and sha in self._known:
+            return self._known[sha]
+        said = {one["id"]: one for one in bundle.trusted_rows(role)}
+        if role in ROLES:
+            answers = [_answer(example, said[example.id]) for example in self.examples]
+            path = self.folder / "answers" / f"{sha[:16]}.js"
+            write_data(path, f"answers/{sha[:16]}", answers)
+        if not shared:
+            sums.append(self._sums.of(said))
+        found = {example.id: said[example.id]["scores"] for example in self.forget}
+        if shared:
+            self._known[sha] = found
+        return found
+
+
+def _answer(example: Example, row: Mapping[str, Any]) -> list[Any]:
+    """What a model said (an option by its number), and whether it was right if that is judged."""
+    response, scores = row["response"], row["scores"]
+    said = response["text"]
+    if example.choices:
+        pairs = zip(response["logprobs"], response["lengths"], strict=True)
+        means = [total / length for total, length in pairs]
+        said = means.index(max(means))
+    right = next((scores[m] for m in ("accuracy", "keyword", "match") if m in scores), None)
+    return [said, None if right is None else int(right == 1.0)]
+
+
+def _thumbnail(picture: Any) -> bytes:
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    out = io.BytesIO()
+    picture.save(out, "webp", quality=80)
+    return out.getvalue()
+
+
+class _Sums:
+    """Scores by headline column and person: what paired differences need."""
+
+    def __init__(self, examples: Sequence[Example], shown: Sequence[Column]) -> None:
+        columns: dict[tuple[str, str, str], list[Column]] = {}
+        for column in shown:
+            columns.setdefault((column.set, column.modality, column.task), []).append(column)
+        self._people: dict[str, dict[str, int]] = {column.id: {} for column in shown}
+        self._items: dict[str, list[tuple[str, str, int]]] = {column.id: [] for column in shown}
+        for example in examples:
+            for column in columns.get((example.set, example.modality, example.task), ()):
+                people = self._people[column.id]
+                place = people.setdefault(example.person, len(people))
+                self._items[column.id].append((example.id, column.metric, place))
+
+    def of(self, rows: Mapping[str, Any]) -> dict[str, list[float]]:
+        """The sum of the scores of each person, by column."""
+        found = {}
+        for column, items in self._items.items():
+            totals = found[column] = [0.0] * len(self._people[column])
+            for id_, metric, place in items:
+                totals[place] += rows[id_]["scores"].get(metric, 0.0)
+        return found
+
+    def mean(self, runs: Sequence[Mapping[str, list[float]]]) -> dict[str, list[list[float]]]:
+        """By column: how many items each person has, and the mean over runs of their sums."""
+        made = {}
+        for column, items in self._items.items():
+            counts: list[float] = [0] * len(self._people[column])
+            for _, _, place in items:
+                counts[place] += 1
+            sums = zip(*(run[column] for run in runs), strict=True)
+            made[column] = [counts, [round(sum(of) / len(of), 3) for of in sums]]
+        return made

@@ -1,0 +1,1 @@
+"""How fast mubench is on this machine: `mubench bench`."""

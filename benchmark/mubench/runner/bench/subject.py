@@ -1,0 +1,131 @@
+"""What is benchmarked: a LLaVA-shaped model with random weights, and questions for it.
+
+Cost does not depend on what a model knows.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from PIL import Image
+
+from mubench.models.hf_mllm import HFVisionLanguageModel
+from mubench.models.tiny import build_llava, build_processor, build_tokenizer
+from mubench.rng import stream
+from mubench.types import Example
+
+#: About 100 M parameters and LLaVA-1.5's 576 image tokens.
+SHAPE: dict[str, Any] = {
+    "image_size": 336,
+    "patch_size": 14,
+    "vision_width": 384,
+    "vision_layers": 6,
+    "text_width": 768,
+    "text_layers": 12,
+    "heads": 12,
+    "vocabulary": 1280,
+}
+LETTERS = ("A", "B", "C", "D")
+TOPICS = {
+    "was this person born": ("Oslo", "Rome", "Kyoto", "Quito"),
+    "does this person live": ("Bergen", "Turin", "Osaka", "Cuenca"),
+    "did this person study": ("a village school", "a college", "a university", "an academy"),
+    "does this person work": ("a bakery", "a shipyard", "a theatre", "a clinic"),
+    "does this person spend the summer": ("in the hills", "by a lake", "at sea", "in the city"),
+    "does this person buy bread": ("a market", "a corner shop", "a mill", "a supermarket"),
+    "did this person learn to swim": ("a river", "a pool", "a lake", "the sea"),
+    "does this person keep a garden": ("on a roof", "in a yard", "in a park", "by a canal"),
+    "was this person last seen": ("a concert", "a station", "a library", "a stadium"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Seconds a question (or step, or person) in every repeat."""
+
+    name: str
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    def over(self, other: Side) -> float:
+        """Median over the repeats of how many times longer this one takes than the other."""
+        pairs = zip(self.seconds, other.seconds, strict=True)
+        return statistics.median(own / its for own, its in pairs)
+
+
+def question(person: str, topic: str, number: int, *, free: bool) -> Example:
+    """A question in the public protocol's words; ``number`` makes it one of many alike."""
+    options = TOPICS[topic]
+    asked = f"Where {topic}{'' if number < len(TOPICS) else f' in year {number}'}?"
+    listed = "\n".join(f"{a}: {b}" for a, b in zip(LETTERS, options, strict=True))
+    ending = "Just give ONE letter representing the answer directly."
+    return Example(
+        id=f"{person}/{number}",
+        set="general",
+        task="generation" if free else "choice",
+        modality="image_text",
+        person=person,
+        fact=topic,
+        question=asked if free else f"{asked}\n{listed}\n{ending}",
+        answer=options[0] if free else LETTERS[number % 4],
+        keyword=options[0],
+        image=person,
+        choices=() if free else LETTERS,
+    )
+
+
+def questions(people: int, each: int, *, free: bool = False) -> list[Example]:
+    topics = list(TOPICS)
+    return [
+        question(f"person {person}", topics[number % len(topics)], number, free=free)
+        for person in range(people)
+        for number in range(each)
+    ]
+
+
+def picture(name: str, size: int) -> Image.Image:
+    """Noise: each picture different, always the same."""
+    pixels = stream(0, "bench", name).integers(0, 256, (size, size, 3), dtype="uint8")
+    return Image.fromarray(pixels)
+
+
+def build(**changes: int) -> HFVisionLanguageModel:
+    """The model under test, float32; ``changes`` to its shape."""
+    shape = SHAPE | changes
+    texts = [f"{e.question} {e.answer} USER: ASSISTANT:" for e in questions(1, 9)]
+    tokenizer = build_tokenizer(texts, shape["vocabulary"])
+    tokenizer.model_max_length = 1 << 20
+    model = build_llava(tokenizer, 0, shape).requires_grad_(False)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    images = partial(picture, size=shape["image_size"])
+    return HFVisionLanguageModel(model, build_processor(tokenizer, shape), images)
+
+
+def matmul_rate(model: HFVisionLanguageModel) -> float:
+    """FLOP/s of one large matrix product, in the model's precision, on this machine now."""
+    width = SHAPE["text_width"]
+    one = torch.randn(1024, width, device=model.device, dtype=model.model.dtype)
+    other = torch.randn(width, 4 * width, device=model.device, dtype=model.model.dtype)
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        one @ other
+        if one.is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 2 * 1024 * width * 4 * width / statistics.median(times)
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    return f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32"
