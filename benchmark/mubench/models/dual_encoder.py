@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -205,20 +205,10 @@ class OpenClipModel(Contrastive):
         else:
             raise RuntimeError("reference() needs train_scope('lora') or freeze_copy()")
 
-    @torch.no_grad()
     def scale_adapter(self, factor: float) -> None:
-        """Multiply all that changed since loading, adapter or weights, e.g. by -1 to take it off
-        instead."""
-        if self._scope == "lora":
-            _scale_adapter(self.model, factor)
-            self._adapter_scale *= factor
-        else:
-            self.model.load_state_dict(self._scaled(self.model.state_dict(), factor))
-
-    def _scaled(self, changed: Mapping[str, Tensor], factor: float) -> dict[str, Tensor]:
-        """Tensors whose difference to the loaded ones is ``factor`` times as large."""
-        loaded = self._loaded
-        return {name: loaded[name] + factor * (new - loaded[name]) for name, new in changed.items()}
+        """Multiply what the adapter adds to the weights, e.g. by -1 to take it off instead."""
+        _scale_adapter(self.model, factor)
+        self._adapter_scale *= factor
 
     def module(self, name: str) -> torch.nn.Module:
         """A submodule by its full name."""
@@ -300,8 +290,6 @@ class OpenClipModel(Contrastive):
             self.model = adapted.merge_and_unload()
         elif delta["kind"] == "tensors":
             changed = load_file(folder / "tensors.safetensors", device=str(self.device))
-            if delta["scale"] != 1:  # at 1 they are taken bit for bit
-                changed = self._scaled(changed, delta["scale"])
             self.model.load_state_dict(changed, strict=False)
         self.model.eval()
         self._loaded = self._state()

@@ -68,13 +68,12 @@ def check_available(settings: ModelSettings) -> None:
 
 
 def scaled_delta(source: Path, folder: Path, factor: float) -> DeltaKind:
-    """What a saved delta changes times ``factor``, as a delta of its own."""
+    """The adapter of a saved delta times ``factor``, as a delta of its own."""
     delta = json.loads((source / "delta.json").read_text(encoding="utf-8"))
-    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("stage.json"))
+    shutil.copytree(source / "adapter", folder / "adapter")
     text = json.dumps({**delta, "scale": factor * delta["scale"]})
     (folder / "delta.json").write_text(text, encoding="utf-8")
-    kind: DeltaKind = delta["kind"]
-    return kind
+    return "lora"
 
 
 def load_model(
