@@ -30,8 +30,9 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-base-model: $(VENV)/.installed  ## remake the checkpoint that ships with the package
+base-model: $(VENV)/.installed  ## remake the checkpoints that ship with the package
 	$(BIN)/python -m mubench.runner.base_model --out benchmark/mubench/models/checkpoints/llava-tiny
+	$(BIN)/python -m mubench.runner.base_clip --out benchmark/mubench/models/checkpoints/clip-tiny
 
 site-vendor:  ## bundle the libraries of the leaderboard's pages again (needs npm and a network)
 	cd benchmark/mubench/leaderboard/web && npm ci --ignore-scripts && npm run vendor; rm -rf node_modules

@@ -13,7 +13,11 @@ Better = Literal["up", "down", "to_gold"]
 
 @dataclass(frozen=True, slots=True)
 class MetricInfo:
-    """``better``: "to_gold" marks knowledge, which is wanted ("up") outside forget and test."""
+    """``better``: "to_gold" marks knowledge, which is wanted ("up") outside forget and test.
+
+    ``chance`` is what a model without knowledge gets, where that is the same for every question.
+    ``per_class``: the mean over classes of their means, not over items.
+    """
 
     name: str
     better: Better
@@ -21,6 +25,8 @@ class MetricInfo:
     headline: bool
     title: str
     formula: str
+    chance: float | None = None
+    per_class: bool = False
 
     def better_on(self, set_: str) -> Better:
         """Which way this metric should go on ``set_``."""
@@ -92,6 +98,7 @@ _AUC = MetricInfo(
     False,
     "Pair AUC",
     "share of (right, wrong) candidates in which the right one is more similar",
+    chance=0.5,
 )
 _ASSOCIATION = MetricInfo(
     "association",
@@ -100,6 +107,7 @@ _ASSOCIATION = MetricInfo(
     True,
     "Association strength",
     "(1 + cosine of query and right candidate) / 2, the mean over right candidates",
+    chance=0.5,
 )
 
 #: What ``score`` gives per task, in the order in which it is shown.
@@ -195,6 +203,15 @@ METRICS: Mapping[str, tuple[MetricInfo, ...]] = {
             "Zero-shot accuracy",
             "share of pictures whose class, the mean of its wordings, is the most similar",
         ),
+        MetricInfo(
+            "class_recall",
+            "to_gold",
+            "fraction",
+            False,
+            "Mean per-class recall",
+            "zero-shot accuracy on the pictures of a class, the mean over classes",
+            per_class=True,
+        ),
         _recall(5),
         _MRR,
     ),
@@ -218,6 +235,7 @@ METRICS: Mapping[str, tuple[MetricInfo, ...]] = {
             True,
             "Membership AUC",
             "share of (trained, never trained) pairs in which the trained one is more similar",
+            chance=0.5,
         ),
         MetricInfo(
             "tpr",

@@ -18,7 +18,8 @@ def pair_auc(ranks: tuple[int, ...], among: int) -> float:
 
 
 def matching(response: Response) -> Mapping[str, float]:
-    """Every metric of one place in a gallery, by name, each in [0, 1].
+    """Every metric of one place in a gallery, by name, each in [0, 1]; ``chance`` is the R@1 of a
+    guess.
 
     R@k counts one right candidate among the first k, however many there are (as CLIP_benchmark
     does); the reciprocal rank is that of the first.
@@ -28,8 +29,10 @@ def matching(response: Response) -> Mapping[str, float]:
     return {
         **{f"r{k}": float(first <= k) for k in TOP},
         "accuracy": float(first == 1),
+        "class_recall": float(first == 1),
         "mrr": 1.0 / first,
         "auc": pair_auc(response.ranks, response.among),
         "tpr": float(first - 1 < 0.01 * others),
         "association": (1.0 + cosine) / 2.0,
+        "chance": len(response.ranks) / response.among,
     }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mubench.errors import RunError
-from mubench.metrics.catalogue import METRICS
+from mubench.metrics.catalogue import METRICS, MetricInfo
 from mubench.metrics.retrieval import matching
 from mubench.metrics.text import (
     exact_match,
@@ -130,7 +130,7 @@ def _matching(example: Example, response: Response) -> dict[str, float]:
     if not response.ranks or response.cosine is None or not math.isfinite(response.cosine):
         raise RunError(f"response of '{example.id}' has no ranks or no finite cosine")
     values = matching(response)
-    return {info.name: values[info.name] for info in METRICS[example.task]}
+    return {name: values[name] for name in (*(i.name for i in METRICS[example.task]), "chance")}
 
 
 def _text(example: Example, response: Response, text: str) -> dict[str, float]:
@@ -223,10 +223,11 @@ def _group(
         if not scored:
             continue
         people = [e.person for e in scored]
+        found = [[scores[role][e.id].values[info.name] for e in scored] for role in roles]
+        if info.per_class:
+            people, found = _by_class(scored, found)
         sample = Clusters(people)
-        target, method, *golds = (
-            [scores[role][e.id].values[info.name] for e in scored] for role in roles
-        )
+        target, method, *golds = found
         gold, each = sample.means(golds)
         mean = np.mean(golds, axis=0)
         p = paired_permutation_p(target, mean, people, stream(seed, "permutation", first.set))
@@ -241,13 +242,13 @@ def _group(
                 better=info.better_on(first.set),
                 unit=info.unit,
                 headline=info.headline,
-                n=len(scored),
+                n=len(people),
                 persons=sample.persons,
                 target=_value(sample.mean(target)),
                 gold=_value(gold),
                 method=_value(sample.mean(method)),
                 golds=list(each),
-                chance=_chance(scored) if info.name == "accuracy" else None,
+                chance=_chance(info, scored, scores["target"]),
                 prior=_value(sample.mean([prior[e.id] for e in scored])) if has_prior else None,
                 difference=_value(difference.estimate()),
                 gap=_value(sample.ratio(method, golds, target).estimate()) if p < GAP_P else None,
@@ -263,10 +264,28 @@ def _group(
     return cells
 
 
-def _chance(items: Sequence[Example]) -> float | None:
-    if not all(example.choices for example in items):
-        return None
-    return math.fsum(1 / len(example.choices) for example in items) / len(items)
+def _by_class(
+    items: Sequence[Example], values: Sequence[Sequence[float]]
+) -> tuple[list[str], list[list[float]]]:
+    """The classes, and for every model the mean of its values on the items of each."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, example in enumerate(items):
+        places[f"{example.fact} {example.answer}"].append(place)
+    means = [[math.fsum(of[i] for i in at) / len(at) for at in places.values()] for of in values]
+    return list(places), means
+
+
+def _chance(
+    info: MetricInfo, items: Sequence[Example], scores: Mapping[str, ItemScore]
+) -> float | None:
+    """What a guess gets, where a guess is defined."""
+    if info.chance is not None or info.name not in ("accuracy", "r1"):
+        return info.chance
+    blind = [
+        1 / len(example.choices) if example.choices else scores[example.id].values["chance"]
+        for example in items
+    ]
+    return math.fsum(blind) / len(blind)
 
 
 def _judged(cells: Sequence[Cell]) -> list[Cell]:
