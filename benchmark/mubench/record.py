@@ -121,7 +121,8 @@ class Probe(_Record):
     ``axes`` say what was measured, e.g. path and form of a question. ``difference`` is what the
     method gives away beyond gold, paired by item; ``p`` is its permutation p-value where it has
     one, and ``leaks`` whether it is above 0 when all cells of the probe are judged together.
-    ``known``: the target itself is above gold there, so that there was something to forget.
+    ``known``: the target itself is above gold there (its interval is), so that there was something
+    to forget; None for too few people to tell.
     """
 
     probe: Literal["leakage", "components", "membership", "memorisation"]

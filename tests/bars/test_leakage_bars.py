@@ -24,9 +24,11 @@ from mubench.types import Modality
 pytestmark = pytest.mark.bars
 
 SPEC = resolve("none", "llava-tiny", sets=("probe.leakage=true",))
-#: Paths that show a face and no name, and a name and no face. An identity card and a picture asked
-#: about by name show both, and backwards the answer is the name.
+#: Paths that show a face and no name, and a name and no face; of the first, those by which the
+#: target knows nearly every fact. An identity card, and a picture asked about by name, show both;
+#: backwards the answer is the name.
 BY_FACE = {"image", "image-reworded", "photo", "sketch", "group"}
+KNOWN_BY_FACE = {"image", "image-reworded", "photo"}
 BY_NAME = {"name", "name-reworded"}
 EPOCHS = 4
 
@@ -98,14 +100,13 @@ def planted(cache, tmp_path_factory) -> Planted:
 
 
 def test_planted_forgetters_leak_by_the_other_modality_alone(planted):
-    known = {cell.axes["path"] for cell in planted.cells("target") if cell.known}
-    assert {"image", "photo", "image-reworded", "name", "name-reworded"} <= known
     by_face, by_name = planted.lit("forgot by text"), planted.lit("forgot by image")
-    assert BY_FACE & known <= by_face and not BY_NAME & by_face
-    assert BY_NAME & known <= by_name and not BY_FACE & by_name
+    assert by_face >= KNOWN_BY_FACE
+    assert not BY_NAME & by_face
+    assert by_name >= BY_NAME
+    assert not BY_FACE & by_name
 
 
-def test_gold_leaks_by_no_path_and_the_target_by_all_it_knows(planted):
-    known = {cell.axes["path"] for cell in planted.cells("target") if cell.known}
-    assert planted.lit("target") >= known
+def test_gold_leaks_by_no_path_and_the_target_by_those_it_was_taught(planted):
+    assert planted.lit("target") >= KNOWN_BY_FACE | BY_NAME | {"whose-portrait"}
     assert not planted.lit("gold")

@@ -142,3 +142,13 @@ def test_groups_and_masks_are_checked_in_one_line(item: str, message: str) -> No
     with pytest.raises(UsageError, match=message) as raised:
         resolve("npo", "llava-tiny", sets=[item])
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("method", ["uld", "sku", "task-arithmetic"])
+@pytest.mark.parametrize("item", ["mask=random", "mask_density=0.5", "order=sequential"])
+def test_what_is_learned_beside_the_model_takes_neither_mask_nor_order(
+    method: str, item: str
+) -> None:
+    with pytest.raises(UsageError, match="unknown key"):
+        resolve(method, "llava-tiny", sets=[f"method.{item}"])
+    resolve("npo", "llava-tiny", sets=["method.scope=full", f"method.{item}"])

@@ -125,6 +125,7 @@ def test_no_damage_breaks_the_judge(good, data):
 
 
 @pytest.mark.bars
+@pytest.mark.timeout(3600)
 @many
 @given(data=st.data())
 def test_no_damage_of_ten_thousand_breaks_the_judge(good, data):

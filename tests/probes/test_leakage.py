@@ -179,14 +179,22 @@ def test_where_the_target_knows_nothing_there_was_nothing_to_forget():
     assert {c.axes["path"] for c in cells if not c.known} == {"sketch"}
 
 
+def test_of_too_few_people_nothing_is_said_for_certain():
+    four = sorted(DATA.forget)[:4]
+    asked = [e for e in ASKED if e.person in four]
+    cells = leakage_cells(asked, {"target": TARGET, "gold": GOLD, "method": TARGET}, 0)
+    assert {cell.known for cell in cells} == {None}
+    assert not any(cell.leaks for cell in cells)
+
+
 def test_every_form_is_a_column_with_its_items():
     cells = leakage_cells(ASKED, {"target": TARGET, "gold": GOLD, "method": GOLD}, 0)
     people = len(DATA.forget)
     counts = {(c.axes["path"], c.axes["form"]): (c.n, c.persons) for c in cells}
     assert counts["image", "choice"] == (5 * people, people)
     assert counts["image", "cloze"] == counts["image", "free"] == (2 * people, people)
-    assert counts["image", "likelihood"] == (4 * people, people)
-    assert counts["image", "first_token"] == (2 * people, people)  # a sentence has none
+    # A sentence says more than the fact, so it has neither.
+    assert counts["image", "likelihood"] == counts["image", "first_token"] == (2 * people, people)
     assert counts["whose-portrait", "first_token"] == (people, people)
     assert counts["whose-portrait", "free"] == (people, people)
     assert {c.axes["form"] for c in cells} == set(COLUMNS)

@@ -76,4 +76,4 @@ def test_the_table_names_its_command_and_its_thresholds():
 
 def test_one_model_is_no_pool(tmp_path):
     done = mubench("meta-eval", "--pool", "1", "--cache", str(tmp_path))
-    assert "x>=2" in error_line(done, 2)
+    assert "--pool" in error_line(done, 2)

@@ -6,12 +6,13 @@ import json
 
 import pytest
 
+from mubench.config.resolve import resolve
 from mubench.errors import UsageError
 from mubench.models.layouts import COMPONENTS
 from mubench.probes.leakage import TITLES
-from mubench.runner.plan import BASE
+from mubench.runner.plan import BASE, plan
 from mubench.runner.store import META
-from runner.quick import Quick, _plan, error_line, mubench, quick_run
+from runner.quick import QUICK, Quick, _plan, error_line, mubench, quick_run
 
 PROBES = ("probe.leakage=true", "probe.privacy=true")
 
@@ -76,10 +77,19 @@ def test_only_components_that_differ_are_asked_about_again(probed: Quick):
 
 def test_a_reference_has_no_components_to_put_back(probed: Quick, tmp_path):
     run = quick_run(tmp_path, "gold", "probe.leakage=true", cache=probed.store.root)
-    assert all(stage.cached for stage in run.record.stages if stage.kind == "leakage")
+    asked = [stage for stage in run.record.stages if stage.kind == "leakage"]
+    assert [stage.role for stage in asked] == ["target", "gold"]
+    assert all(stage.cached for stage in asked)
     assert {cell.probe for cell in run.record.probes} == {"leakage"}
     assert not any(cell.leaks for cell in run.record.probes)
     assert "it is a model of its own" in [one.reason for one in run.record.not_applicable]
+
+
+def test_a_held_out_gold_is_probed_as_a_model_of_its_own():
+    made = plan(resolve("gold", "llava-tiny", golds=2, sets=(*QUICK, *PROBES)))
+    kinds = {(node.kind, node.role) for node in made.nodes}
+    assert {("leakage", role) for role in ("target", "gold", "method")} <= kinds
+    assert ("components", "method") not in kinds
 
 
 def test_probes_of_another_split_seed_or_length_are_other_stages():
@@ -95,6 +105,11 @@ def test_probes_of_another_split_seed_or_length_are_other_stages():
         keys(seed=1),
     ):
         assert not set(usual.values()) & set(other.values())
+
+
+def test_a_model_that_answers_no_questions_is_not_probed():
+    with pytest.raises(UsageError, match="leave out --probe"):
+        plan(resolve("none", "clip-tiny", sets=PROBES))
 
 
 def test_a_probe_that_is_not_there_is_refused(tmp_path):

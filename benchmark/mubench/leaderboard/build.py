@@ -417,7 +417,7 @@ def finder(store: Any) -> Find:
     """The benchmark of a run if it is in the cache, or can be built here in minutes."""
     from rich.console import Console
 
-    from mubench.config.schema import PeopleSettings, RunSpec
+    from mubench.config.schema import RunSpec
     from mubench.runner.datasets import make
     from mubench.runner.plan import data_node
 
@@ -425,7 +425,7 @@ def finder(store: Any) -> Find:
         try:
             settings = RunSpec.model_validate(values).benchmark
             node = data_node(settings)
-            if not isinstance(settings, PeopleSettings) and not store.has(node.kind, node.key):
+            if settings.kind == "published" and not store.has(node.kind, node.key):
                 return None
             folder = make(settings, store, Console(stderr=True)).folder
         except (MubenchError, ValueError):

@@ -29,8 +29,12 @@ class _Answers:
     def of(rows: list[dict[str, Any]]) -> _Answers:
         ordered = sorted(rows, key=lambda row: str(row["id"]))
         said = [row["response"] for row in ordered]
-        texts = [int(sha(response["text"])[:15], 16) for response in said]
-        means = [sum(r["logprobs"]) / sum(r["lengths"]) for r in said]
+        texts = [
+            int(sha([response.get("text"), response.get("ranks")])[:15], 16) for response in said
+        ]
+        means = [
+            sum(r["logprobs"]) / (sum(r["lengths"]) or 1) + (r.get("cosine") or 0) for r in said
+        ]
         return _Answers(np.array(texts), np.array(means))
 
     def same(self, other: _Answers) -> npt.NDArray[np.bool_]:

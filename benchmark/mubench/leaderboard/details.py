@@ -16,6 +16,8 @@ from .rows import Column, Row
 
 Scores = Mapping[str, Mapping[str, float]]  # by question and metric
 FORGET = (*ASPECTS["efficacy"], *ASPECTS["generalizability"])
+#: Metrics that say whether one answer is right.
+JUDGED = ("accuracy", "keyword", "match", "r1")
 #: Pixels of the pictures beside the questions.
 THUMBNAIL = 112
 
@@ -54,7 +56,7 @@ class Questions:
     def add(self, row: Row) -> list[dict[str, Scores]]:
         """Write what the models of a row said, and its sums by person; returns for each seed what
         ranking needs, the scores of the questions about the forget people."""
-        sums: list[dict[str, list[float]]] = []
+        sums: list[dict[str, list[list[float]]]] = []
         scores = []
         for bundle in row.bundles:
             found = {}
@@ -67,7 +69,7 @@ class Questions:
         return scores
 
     def _read(
-        self, bundle: Bundle, role: str, shared: bool, sums: list[dict[str, list[float]]]
+        self, bundle: Bundle, role: str, shared: bool, sums: list[dict[str, list[list[float]]]]
     ) -> Scores:
         sha = bundle.predictions[role].sha256
         if shared and sha in self._known:
@@ -88,12 +90,14 @@ class Questions:
 def _answer(example: Example, row: Mapping[str, Any]) -> list[Any]:
     """What a model said (an option by its number), and whether it was right if that is judged."""
     response, scores = row["response"], row["scores"]
-    said = response["text"]
-    if example.choices:
+    said = response.get("text")
+    if example.choices and response.get("lengths"):
         pairs = zip(response["logprobs"], response["lengths"], strict=True)
         means = [total / length for total, length in pairs]
         said = means.index(max(means))
-    right = next((scores[m] for m in ("accuracy", "keyword", "match") if m in scores), None)
+    elif response.get("ranks"):
+        said = f"rank {min(response['ranks'])} among {response['among']}"
+    right = next((scores[m] for m in JUDGED if m in scores), None)
     return [said, None if right is None else int(right == 1.0)]
 
 
@@ -119,22 +123,23 @@ class _Sums:
                 place = people.setdefault(example.person, len(people))
                 self._items[column.id].append((example.id, column.metric, place))
 
-    def of(self, rows: Mapping[str, Any]) -> dict[str, list[float]]:
-        """The sum of the scores of each person, by column."""
+    def of(self, rows: Mapping[str, Any]) -> dict[str, list[list[float]]]:
+        """By column: of each person, how many items have this score, and their sum."""
         found = {}
         for column, items in self._items.items():
-            totals = found[column] = [0.0] * len(self._people[column])
+            people = len(self._people[column])
+            counts, totals = found[column] = [[0.0] * people, [0.0] * people]
             for id_, metric, place in items:
-                totals[place] += rows[id_]["scores"].get(metric, 0.0)
+                if metric in (scores := rows[id_]["scores"]):
+                    counts[place] += 1
+                    totals[place] += scores[metric]
         return found
 
-    def mean(self, runs: Sequence[Mapping[str, list[float]]]) -> dict[str, list[list[float]]]:
+    def mean(self, runs: Sequence[Mapping[str, list[list[float]]]]) -> dict[str, Any]:
         """By column: how many items each person has, and the mean over runs of their sums."""
         made = {}
-        for column, items in self._items.items():
-            counts: list[float] = [0] * len(self._people[column])
-            for _, _, place in items:
-                counts[place] += 1
-            sums = zip(*(run[column] for run in runs), strict=True)
+        for column in self._items:
+            sums = zip(*(run[column][1] for run in runs), strict=True)
+            counts = [int(n) for n in runs[0][column][0]]
             made[column] = [counts, [round(sum(of) / len(of), 3) for of in sums]]
         return made

@@ -46,7 +46,7 @@ def _option_entropy(asked: Sequence[Example], responses: Sequence[Response]) -> 
     total, most = chosen.total(), max(len(example.choices) for example in asked)
     if not total or most < 2:
         return None
-    return -sum(n / total * math.log(n / total) for n in chosen.values()) / math.log(most)
+    return sum(n / total * math.log(total / n) for n in chosen.values()) / math.log(most)
 
 
 def _distinct_2(asked: Sequence[Example], responses: Sequence[Response]) -> float | None:

@@ -24,6 +24,9 @@ BELOW = -0.1
 #: Adjusted p below which a single cell shows that the forget people are still known.
 SURE = 0.01
 
+#: Evidence that is shown, most lines.
+LINES = 6
+
 #: Tasks in which the model writes; in all others it is read off its likelihoods or similarities.
 WRITTEN = ("generation", "cloze")
 #: Nothing can be said of forgetting: such runs are listed, never ranked.
@@ -47,7 +50,7 @@ def label(cells: Sequence[Cell], signals: Sequence[Signal] = ()) -> Label | None
         ("matched", _matched),
     )
     name, evidence = next((name, found) for name, rule in rules if (found := rule(cells, signals)))
-    return Label(name=name, evidence=evidence, gated=name in GATED)  # type: ignore[arg-type]
+    return Label(name=name, evidence=evidence[:LINES], gated=name in GATED)  # type: ignore[arg-type]
 
 
 # -- rules: what was found, or nothing ---------------------------------------------------------
@@ -147,7 +150,7 @@ def _under_forgot(cells: Sequence[Cell], _: Sequence[Signal]) -> list[str]:
                 f"{place(cell)}: {cell.metric} {cell.method.value:.2f}, "
                 f"gold {cell.gold.value:.2f}, target {cell.target.value:.2f}"
             )
-    return said[:4]
+    return said
 
 
 def _over_forgot(cells: Sequence[Cell], _: Sequence[Signal]) -> list[str]:

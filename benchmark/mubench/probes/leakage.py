@@ -238,9 +238,10 @@ def values(example: Example, response: Response) -> dict[str, float]:
     found = score(example, response).values
     if example.task == "choice":
         return {"choice": found["accuracy"]}
-    columns = {"likelihood": found["probability"]}
-    # The first token of a sentence tells no fact.
+    columns = {}
+    # A sentence says more than the fact: a known name in it would pass for a known fact.
     if example.answer == example.keyword or not example.keyword:
+        columns["likelihood"] = found["probability"]
         columns["first_token"] = 1 / (1 + response.tokens[0].rank)
     if example.task == "cloze":
         return {"cloze": found["match"], **columns}

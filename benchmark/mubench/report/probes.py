@@ -39,7 +39,7 @@ class Heat:
     @classmethod
     def of(cls, cell: Probe) -> Heat:
         shade = round(100 * min(max(cell.difference.value, 0.0), 1.0))
-        if not cell.known:
+        if cell.known is False:
             return cls(cell, 0, "unknown")
         below = cell.difference.high is not None and cell.difference.high < 0
         return cls(cell, shade, "leaks" if cell.leaks else "below" if below else "quiet")

@@ -124,6 +124,11 @@ def plan(spec: RunSpec) -> Plan:
         )
     if spec.predict.track == "paper" and (reason := info.extra.get("paper_track")):
         raise UsageError(f"predict.track=paper does not go with {info.name}: {reason}")
+    if spec.model.kind != "mllm" and (spec.probe.leakage or spec.probe.privacy):
+        raise UsageError(
+            f"probes ask questions in words, which a model of kind {spec.model.kind} does not "
+            "answer: leave out --probe"
+        )
     if spec.model.kind not in spec.benchmark.models:
         raise UsageError(
             f"benchmark {spec.benchmark.name} asks {' and '.join(spec.benchmark.models)} models, "
@@ -253,7 +258,7 @@ def _probes(spec: RunSpec, info: MethodInfo, data: Node, models: Mapping[Any, No
     found = []
     if spec.probe.leakage:
         found += [node("leakage", role, model) for role, model in models.items()]
-        if "method" in models and info.weight_access == "measured":
+        if info.kind != "reference" and info.weight_access == "measured":
             found.append(node("components", "method", models["target"], models["method"]))
     if spec.probe.privacy:
         start = {"source": source_identity(spec.model), "dtype": spec.model.dtype}

@@ -11,7 +11,7 @@ from mubench.data.load import BenchmarkData
 from mubench.probes.leakage import component_cells, leakage_cells, probes
 from mubench.probes.privacy import privacy_cells, questions
 from mubench.record import NotApplicable, Probe
-from mubench.types import Role
+from mubench.types import ROLES, Role
 
 from .plan import BASE, Node, Plan, method_info
 from .stages import probes as stages
@@ -41,23 +41,24 @@ def probe(
     cells: list[Probe] = []
     missing: list[NotApplicable] = []
     find = {(node.kind, node.role): node for node in plan.nodes}
-    same: dict[Role, Role] = {"target": "target", "gold": "gold", "method": "method"}
-    if info.kind == "reference":
-        same["method"] = "gold" if info.extra["stage"] == "gold" else "target"
+    models: dict[Role, str] = {role: role for role in ROLES}
+    if "method" not in deltas:
+        models["method"] = info.extra["stage"]
     if spec.probe.leakage:
         asked = probes(data)
-        said = {
-            role: read_responses(
+        answers = {
+            model: read_responses(
                 get(
-                    find["leakage", of],
-                    lambda path, report, of=of: stages.leakage(
-                        spec, data, deltas[of], path, report
+                    find["leakage", model],
+                    lambda path, report, model=model: stages.leakage(
+                        spec, data, deltas[model], path, report
                     ),
                     resume=True,
                 )
             )
-            for role, of in same.items()
+            for model in dict.fromkeys(models.values())
         }
+        said = {role: answers[model] for role, model in models.items()}
         cells += leakage_cells(asked, said, spec.seed)
         if node := find.get(("components", "method")):
             folder = get(
@@ -82,24 +83,24 @@ def probe(
             missing.append(
                 NotApplicable(what="membership by gradient norm", reason="no weight changed")
             )
-        roles: tuple[str, ...] = (BASE, *dict.fromkeys(same.values()))
         seen = {
-            role: stages.read_seen(
+            model: stages.read_seen(
                 get(
-                    find["privacy", role],
-                    lambda path, report, role=role: stages.privacy(
+                    find["privacy", model],
+                    lambda path, report, model=model: stages.privacy(
                         spec,
                         data,
-                        deltas.get(role, ()),
+                        deltas.get(model, ()),
                         path,
                         report,
-                        gradients=role != BASE
-                        and (role != "method" or info.weight_access == "measured"),
+                        gradients=model != BASE
+                        and (model != "method" or info.weight_access == "measured"),
                     ),
+                    resume=True,
                 )
             )
-            for role in roles
+            for model in (BASE, *dict.fromkeys(models.values()))
         }
-        by_role = {role: seen[of] for role, of in same.items()}
+        by_role = {role: seen[model] for role, model in models.items()}
         cells += privacy_cells(wanted, by_role, seen[BASE], spec.seed)
     return Probed(cells, missing)

@@ -7,9 +7,11 @@ unequal ones. A single mean has Wilson's interval for as many independent items 
 which stays within [0, 1] and does not vanish where everybody is right. With several gold models
 their own spread is added: what retraining once more would change.
 
-``tests/bars/test_coverage.py`` measures how often these intervals hold the truth. A percentile
-bootstrap over persons, also expanded (Hesterberg 2015), held it in 90 to 92 % of simulations with
-8 unbalanced persons, where these hold it in 95 % and more.
+How often these intervals held the truth in simulations with unequal people, 40 to 1,000 items
+and 8 to 250 people (``tests/bars/test_coverage.py``): 93.5 to 96.5 %. Where nearly all answers
+are right (0.9) and people differ much (intraclass correlation 0.4), 92.8 % of means with 60
+people. The percentile bootstrap over people, expanded to the width of a t interval (Hesterberg
+2015), held 90 to 94 % with 8 people.
 """
 
 from __future__ import annotations
@@ -177,7 +179,7 @@ class Clusters:
         variance = self._error(values) ** 2 + seeds
         spread_ = value * (1 - value)
         alike = variance < _TINY or spread_ < _TINY
-        n = float(self.persons) if alike else min(spread_ / variance, float(self.n))
+        n = float(self.persons) if alike else spread_ / variance
         t = t_quantile(1 - ALPHA / 2, self.df)
         centre = (value + t**2 / (2 * n)) / (1 + t**2 / n)
         half = t / (1 + t**2 / n) * math.sqrt(spread_ / n + t**2 / (4 * n**2))

@@ -93,8 +93,9 @@
     const wanted = new Set(state.cols ?? usualColumns());
     return allColumns().filter((column) => wanted.has(column.id));
   };
+  const modality = (c) => MODALITIES[c.modality] ?? c.modality.replaceAll("_", " ");
   const label = (c) => c.label ?? (c.metric === "accuracy" ? c.task : c.metric).replaceAll("_", " ");
-  const fullName = (c) => (c.set ? `${c.set}, ${MODALITIES[c.modality] ?? c.modality}, ${c.task}: ${c.title}` : c.title);
+  const fullName = (c) => (c.set ? `${c.set}, ${modality(c)}, ${c.task}: ${c.title}` : c.title);
 
   /** What a row shows in a metric column: [value, low, high] and how to read it. */
   function shown(row, column) {
@@ -182,7 +183,7 @@
     }, []);
     for (const { columns: of } of runs((c) => c.group)) top.append(el("th", { scope: "colgroup", colspan: of.length, class: `group ${of[0].group}` }, GROUPS[of[0].group]));
     for (const { columns: of } of runs((c) => `${c.group}/${c.set}/${c.modality}`)) {
-      const name = of[0].set ? `${of[0].set} \u00b7 ${MODALITIES[of[0].modality] ?? of[0].modality}` : "";
+      const name = of[0].set ? `${of[0].set} \u00b7 ${modality(of[0])}` : "";
       middle.append(el("th", { scope: "colgroup", colspan: of.length, class: "sub" }, name));
     }
     for (const column of columns) bottom.append(head(column.id, label(column), { class: "number", title: fullName(column) }));
@@ -340,7 +341,7 @@
       return el("fieldset", {}, el("legend", {}, el("label", {}, all, " ", GROUPS[group])), ...of.map((column) => {
         const box = el("input", { type: "checkbox", class: "column", value: column.id, "data-headline": String(column.headline ?? false), onchange: choose });
         box.checked = wanted.has(column.id);
-        return el("label", {}, box, " ", column.set ? `${column.set} \u00b7 ${MODALITIES[column.modality] ?? column.modality} \u00b7 ${label(column)}` : label(column));
+        return el("label", {}, box, " ", column.set ? `${column.set} \u00b7 ${modality(column)} \u00b7 ${label(column)}` : label(column));
       }));
     }));
     document.querySelectorAll("#boards button").forEach((button) => button.setAttribute("aria-pressed", String(button.value === state.b)));
@@ -478,7 +479,7 @@
     const columns = shownColumns().filter((column) => column.at !== undefined);
     const head = el("tr", {}, el("th", { scope: "col" }, "Metric"), ...rows.map((row) => el("th", { scope: "col", class: "number" }, row.method, el("span", { class: "setting" }, row.setting || row.model))),
       ...others.map((row) => el("th", { scope: "col", class: "number" }, `${row.method} \u2212 ${base.method}`)));
-    const body = columns.map((column) => el("tr", {}, el("th", { scope: "row", title: fullName(column) }, column.set, el("span", { class: "setting" }, `${MODALITIES[column.modality] ?? column.modality} \u00b7 ${label(column)}`)),
+    const body = columns.map((column) => el("tr", {}, el("th", { scope: "row", title: fullName(column) }, column.set, el("span", { class: "setting" }, `${modality(column)} \u00b7 ${label(column)}`)),
       ...rows.map((row) => numberCell(row.score[column.at], "score")),
       ...others.map((row, at) => {
         const [mine, theirs] = [sums[at + 1]?.[column.id], sums[0]?.[column.id]];
