@@ -11,16 +11,24 @@ from pathlib import Path
 import pytest
 
 from mubench import methods
+from mubench.methods import dual
 from mubench.registry import METHODS
 
 FOLDER = Path(methods.__file__).parent
 ENTRIES = METHODS.entries()
-FILES = sorted({entry.target.split(":")[0].rpartition(".")[2] for entry in ENTRIES.values()})
+
+
+def file_of(entry):
+    return entry.target.split(":")[0].removeprefix("mubench.methods.").replace(".", "/")
+
+
+FILES = sorted({file_of(entry) for entry in ENTRIES.values()})
+#: Losses on answers. Those on pairs alone (``dual/``) hold their closed forms as well.
 LOSS_FILES = sorted(
     {
-        entry.target.split(":")[0].rpartition(".")[2]
+        file_of(entry)
         for entry in ENTRIES.values()
-        if entry.load().info.kind == "gradient"
+        if entry.load().info.kind == "gradient" and "/" not in file_of(entry)
     }
 )
 
@@ -46,7 +54,12 @@ def test_methods_leave_devices_and_precision_alone(name):
 
 
 def test_methods_import_without_torch():
-    names = [f"mubench.methods.{module.name}" for module in pkgutil.iter_modules(methods.__path__)]
+    paths = [*methods.__path__, *dual.__path__]
+    names = [
+        module.module_finder.path.replace(str(FOLDER), "mubench.methods").replace("/", ".")
+        + f".{module.name}"
+        for module in pkgutil.iter_modules(paths)
+    ]
     names.remove("mubench.methods.loops")  # the loop itself, imported when a run starts
     assert len(names) >= len(FILES)
     code = (

@@ -67,7 +67,7 @@ def test_show_tells_what_it_is(installed: dict[str, str]) -> None:
     done = mubench("show", "bounded-ascent", env=installed)
     assert done.returncode == 0, done.stderr
     assert "min(nll(y_f), floor)" in done.stdout
-    assert "floor = 20.0" in done.stdout
+    assert "| `floor` | 20.0 |" in done.stdout
 
 
 def test_it_runs_by_name(installed: dict[str, str], quick: Quick, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_file_runs_without_being_installed(quick: Quick, tmp_path: Path) -> No
 def test_show_of_a_file() -> None:
     done = mubench("show", f"{MODULE}:BoundedAscent")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("bounded-ascent: Bounded ascent")
+    assert done.stdout.startswith("# bounded-ascent: Bounded ascent")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from mubench.errors import OutputError, UsageError
+from mubench.errors import UsageError
 from mubench.runner import cells, tune
 from mubench.runner.cells import Outcome
 from mubench.runner.store import Store
@@ -118,11 +118,6 @@ def test_cells_fail_with_their_target(
     assert asked == ["none"]
     assert log.count("failed: the target never learned") == 3
     assert "Not in the table" in (tmp_path / "table.md").read_text("utf-8")
-
-
-def test_an_output_folder_that_cannot_be_written_is_refused_at_once(store: Store) -> None:
-    with pytest.raises(OutputError, match="/proc/nowhere"):
-        swept(store, Path("/proc/nowhere"), ["ga"])
 
 
 def test_a_method_that_is_not_defined_for_the_model_is_listed(

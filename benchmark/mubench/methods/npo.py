@@ -18,8 +18,7 @@ class NPO(GradientMethod):
         name="npo",
         title="Negative preference optimisation",
         paper="arXiv:2404.05868, eq. 3",
-        formula="L = -(2/beta) mean log sigmoid(-beta (log p(y_f) - log p_target(y_f)))"
-        " + alpha nll(D_r)",
+        formula="L = -(2/beta) mean log sigmoid(-beta log(p(y_f)/p_target(y_f))) + alpha nll(D_r)",
         kind="gradient",
         notes="beta 0.1, alpha 1: open-unlearning. reproduction=mllmu takes the batch's mean token "
         "as MLLMU-Bench does (beta 0.4), but not the gold as its reference: that leaks the goal.",

@@ -1,7 +1,5 @@
 """SalUn by name: wrong answers, taught to the weights that matter for the forget set."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field
@@ -35,8 +33,7 @@ class SalUn(GradientMethod):
         self._wrong = alternates(data, 5, context.generator("alternates"))
 
     def forget_batch(self, model, forget, data, rng):
-        many = [self._wrong[one.id] for one in forget]
-        return model.encode([wrong[rng.integers(len(wrong))] for wrong in many])
+        return model.encode([rng.choice(self._wrong[one.id]) for one in forget])
 
     def forget_loss(self, model, batch):
         return model.nll(batch)

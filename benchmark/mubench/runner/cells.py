@@ -23,7 +23,7 @@ from mubench.errors import MubenchError
 from mubench.record import RunRecord
 from mubench.registry import METHODS
 
-from .execute import check_writable, describe, execute, run_folder
+from .execute import describe, execute, run_folder
 from .plan import Plan, plan
 from .progress import bar
 from .store import Store
@@ -49,7 +49,6 @@ def run_cells(
     Target and gold of a seed come first, as the run of ``none``, so that nobody waits for a stage
     that another process computes; where that run fails, its cells fail for the same reason.
     """
-    check_writable(out)
     first = {made.run_id: made for made in map(_reference, plans)}
     todo = [one for one in plans if not _finished(one, out)]
     todo.sort(key=lambda one: one.spec.seed)  # cells of a seed that is ready need not wait
@@ -77,8 +76,7 @@ def run_cells(
                 outcome = future.result()
                 outcomes[outcome.plan.run_id] = outcome
                 ending = f"failed: {outcome.reason}" if outcome.reason else "done"
-                line = f"{describe(outcome.plan.spec)}: {ending}"
-                console.print(line, highlight=False, soft_wrap=True)
+                console.print(f"{describe(outcome.plan.spec)}: {ending}", highlight=False)
                 report(number, len(futures), describe(outcome.plan.spec))
     return [outcomes.get(one.run_id, Outcome(one, run_folder(one, out))) for one in plans]
 

@@ -40,7 +40,7 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
 
     spec = plan.spec
     folder = run_folder(plan, out)
-    check_writable(out)
+    _check_writable(out)
     check_available(spec.model)
     console.print(f"mubench run: {describe(spec)}", highlight=False)
     results: list[tuple[Node, StageResult]] = []
@@ -155,8 +155,7 @@ def run_folder(plan: Plan, out: Path) -> Path:
     return out / "-".join((*parts, plan.run_id))
 
 
-def check_writable(out: Path) -> None:
-    """OutputError, before anything is computed, if results could not be kept there."""
+def _check_writable(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".mubench-write-test"

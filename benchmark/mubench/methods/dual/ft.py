@@ -13,7 +13,7 @@ class FineTuning(DualMethod):
     info = MethodInfo(
         name="ft",
         title="Fine-tuning on retain",
-        paper="",
+        paper="arXiv:1911.04933, the baseline of fine-tuning",
         formula="L = InfoNCE(D_r)",
         kind="gradient",
         needs=("retain",),

@@ -117,8 +117,9 @@ class Lipschitz(Edit):
         from torchvision.transforms.functional import gaussian_blur
 
         config = self.config
-        x = torch.randn(batch.images.shape, generator=generator, dtype=batch.images.dtype)
-        x = x.to(batch.images.device)
+        x = torch.randn(batch.images.shape, generator=generator, dtype=batch.images.dtype).type_as(
+            batch.images
+        )
         for turn in range(1, config.ascents + 1):
             shift = torch.randint(-config.jitter, config.jitter + 1, (2,), generator=generator)
             seen = x.roll(shift.tolist(), (2, 3)).requires_grad_(True)
@@ -156,8 +157,8 @@ def response(model, batch, sigma, config, generator):
     z, t = model.image_features(batch), model.text_features(batch)
     total = z.new_zeros(())
     for _ in range(config.noises):
-        noise = sigma * torch.randn(batch.images.shape, generator=generator, dtype=z.dtype)
-        noise = noise.to(z.device)
+        drawn = torch.randn(batch.images.shape, generator=generator, dtype=z.dtype)
+        noise = sigma * drawn.type_as(z)
         with torch.no_grad():
             far = model.image_features(replace(batch, images=batch.images + noise))
         away = (t - far).norm(dim=1) + (z - far).norm(dim=1)

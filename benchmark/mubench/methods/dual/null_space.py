@@ -40,9 +40,9 @@ class NullSpace(Edit):
         features, known = names(model, data.forget, self.config.batch_size)
         basis = orthonormal(features.double())
         context.log["names"], context.log["rank"] = len(known), basis.shape[1]
-        matrix = torch.eye(len(basis), dtype=basis.dtype, device=basis.device)
+        matrix = torch.eye(len(basis)).type_as(basis)
         matrix -= self.config.strength * basis @ basis.T
-        model.project("image", matrix.to(features.dtype))
+        model.project("image", matrix.type_as(features))
 
 
 def orthonormal(rows):

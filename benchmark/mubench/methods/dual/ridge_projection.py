@@ -38,7 +38,7 @@ class RidgeProjection(Edit):
         away, _ = names(model, data.forget, size)
         kept, _ = names(model, data.retain, size)
         found = ridge(away.double(), kept.double(), self.config.keep, self.config.ridge)
-        model.project("image", found.T.to(away.dtype))
+        model.project("image", found.T.type_as(away))
 
 
 def ridge(away, kept, keep, strength):
@@ -46,5 +46,5 @@ def ridge(away, kept, keep, strength):
     import torch
 
     held = keep * kept.T @ kept
-    held += strength * torch.eye(len(held), dtype=held.dtype, device=held.device)
+    held += strength * torch.eye(len(held)).type_as(held)
     return torch.linalg.solve(away.T @ away + held, held)
