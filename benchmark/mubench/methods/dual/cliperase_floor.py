@@ -54,8 +54,8 @@ def mismatched_cosine(model, data: UnlearnData, size: int, rng) -> float:
         with torch.no_grad():
             cosine = model.image_features(batch) @ model.text_features(batch).T
         whose = [pair.person for pair in pairs]
-        same = torch.tensor([[one == other for other in whose] for one in whose])
-        apart = ~(batch.match() | same.to(cosine.device))
+        same = batch.names.new_tensor([[one == other for other in whose] for one in whose]).bool()
+        apart = ~(batch.match() | same)
         total += cosine[apart].sum().item()
         count += int(apart.sum())
     return total / count
