@@ -6,6 +6,7 @@ asked to find the name among all names, the photos among all photos, the fact am
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from mubench.data.tables import Tables
@@ -52,6 +53,7 @@ def build_clip_people(
     }
     tables.examples = [
         *_asked_of_people(along, options),
+        *(_members(people) if strangers else ()),
         *_asked_of_famous(famous),
         *_asked_of_classes(general),
     ]
@@ -221,8 +223,14 @@ def _asked_of_people(along: Sequence[Person], options: PeopleOptions) -> Iterato
             )
         for kind in ("first", "slip"):
             text = of_name(variant(name, kind))[0]
-            yield _find(person.id, "seen", "retrieval", "text_to_text", "names", name, text=text)
-        for image, says in zip(_photos(person, TRAINING_VIEWS), of_name(name), strict=False):
+            yield _find(person.id, "kept", "retrieval", "text_to_text", "names", name, text=text)
+
+
+def _members(people: Sequence[Person]) -> Iterator[Example]:
+    """Trained pairs, to be told from those of people nobody was trained on."""
+    for person in people:
+        pairs = zip(_photos(person, TRAINING_VIEWS), of_name(person.name), strict=False)
+        for image, says in pairs:
             yield _find(
                 person.id,
                 "member",
@@ -330,7 +338,8 @@ def _asked_of_classes(general: Sequence[Example]) -> Iterator[Example]:
                 fact=example.fact,
             )
     asked = {(example.fact, example.answer) for example in general if example.image}
-    for kind, value in sorted(asked):
+    several = {kind for kind, count in Counter(kind for kind, _ in asked).items() if count > 1}
+    for kind, value in sorted(pair for pair in asked if pair[0] in several):
         for wording in CLASSES[kind]:
             yield _find(
                 f"{kind} {value}",

@@ -58,7 +58,7 @@ def test_sets_and_directions(data: BenchmarkData) -> None:
         assert all(asked[set_, direction] for direction in both), set_
     kept = data.scope == "association"
     assert all(bool(asked["holdout_association", direction]) == kept for direction in both)
-    assert all(asked["forget", direction] for direction in DIRECTIONS)
+    assert all(asked["forget", direction] for direction in DIRECTIONS[:3])
     assert {modality for _, modality in asked} == set(DIRECTIONS)
 
 

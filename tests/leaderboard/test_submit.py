@@ -60,6 +60,13 @@ def test_submit_and_validate(run, tmp_path, known, capsys):
     assert "1 of 1 submissions refused" in said.err
 
 
+def test_nothing_to_judge_is_fine_and_a_wrong_path_is_not(tmp_path, capsys):
+    assert mubench("leaderboard", "validate", "--records", str(tmp_path / "none")) == 0
+    assert "no submission" in capsys.readouterr().out
+    assert mubench("leaderboard", "validate", str(tmp_path / "none")) == 2
+    assert "is no folder" in capsys.readouterr().err
+
+
 def test_a_bundle_holds_what_is_needed_and_nothing_else(run, tmp_path):
     folder = bundles.pack(run, tmp_path)
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())

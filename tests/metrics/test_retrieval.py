@@ -37,7 +37,7 @@ def test_metrics_of_one_response() -> None:
         "mrr": pytest.approx(1 / 6),
         "auc": pytest.approx(1 - (5 + 7) / 800),
         "tpr": 0.0,  # 5 of 400 wrong ones are more than 1 %
-        "association": 0.25,
+        "similarity": 0.25,
         "class_recall": 0.0,
         "chance": 2 / 402,
     }

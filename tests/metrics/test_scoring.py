@@ -173,7 +173,7 @@ def test_metric_table() -> None:
     headline = {t: [m.name for m in infos if m.headline] for t, infos in METRICS.items()}
     assert headline == {
         "choice": ["accuracy"], "generation": ["rouge_l", "keyword"], "cloze": ["match"],
-        "retrieval": ["r1", "association"], "zero_shot": ["accuracy"],
+        "retrieval": ["r1", "similarity"], "zero_shot": ["accuracy"],
         "prototype": ["accuracy"], "membership": ["auc"],
     }  # fmt: skip
     for info in (m for infos in METRICS.values() for m in infos):

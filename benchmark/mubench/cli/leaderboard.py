@@ -76,6 +76,9 @@ def validate(
     from mubench.leaderboard import bundle
     from mubench.leaderboard.validate import Validator, accepted
 
+    if not paths and not bundle.find(records):
+        print(f"there is no submission in {records} yet")
+        return
     missing = [str(path) for path in paths or [records] if not path.is_dir()]
     if missing:
         raise UsageError(f"{missing[0]} is no folder: give a bundle, or --records")

@@ -119,6 +119,7 @@ class BenchmarkData:
             "seen": {"forget": "forget", "retain": "retain"},
             "unseen": {"forget": "test", "holdout_identity": "holdout_identity"},
             "member": {"forget": "forget"},
+            "kept": {"retain": "retain"},
         }
         return known.get(example.set, {}).get(of, "")
 

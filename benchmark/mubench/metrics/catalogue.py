@@ -101,7 +101,7 @@ _AUC = MetricInfo(
     chance=0.5,
 )
 _ASSOCIATION = MetricInfo(
-    "association",
+    "similarity",
     "to_gold",
     "(1 + cosine) / 2",
     True,

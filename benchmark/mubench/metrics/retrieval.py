@@ -33,6 +33,6 @@ def matching(response: Response) -> Mapping[str, float]:
         "mrr": 1.0 / first,
         "auc": pair_auc(response.ranks, response.among),
         "tpr": float(first - 1 < 0.01 * others),
-        "association": (1.0 + cosine) / 2.0,
+        "similarity": (1.0 + cosine) / 2.0,
         "chance": len(response.ranks) / response.among,
     }

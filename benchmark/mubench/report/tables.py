@@ -84,7 +84,7 @@ class SummaryTable:
             if isinstance(row, str):
                 labels.add_row(Text(view.ASPECT_TITLES[row].upper(), style="bold"))
             else:
-                name = view.line(row.set, 9)
+                name = view.line(view.SET_TITLES.get(row.set, row.set), 9)
                 labels.add_row(Text(f"{name:<9} {view.line(row.label, 10)}"))
         return labels
 
@@ -130,7 +130,7 @@ def _rates_table(rates: list[view.Rate]) -> Table:
     for name in dict.fromkeys(rate.set for rate in rates):
         cells = [found.get((name, modality, metric)) for modality, metric in columns]
         texts = [_rate(cell) for cell in cells]
-        table.add_row(Text(view.line(name, 9)), *texts)
+        table.add_row(Text(view.line(view.SET_TITLES.get(name, name), 9)), *texts)
     return table
 
 
@@ -153,7 +153,10 @@ def _verdicts(record: RunRecord) -> Table:
     for row in view.judged(record):
         cells = [row.cells.get(modality) for modality in modalities]
         texts = [view.MISSING if cell is None else view.verdict(cell) for cell in cells]
-        table.add_row(f"{view.line(row.set, 9):<9} {view.line(row.label, 10)}", *texts)
+        table.add_row(
+            f"{view.line(view.SET_TITLES.get(row.set, row.set), 9):<9} {view.line(row.label, 10)}",
+            *texts,
+        )
     return table
 
 

@@ -20,6 +20,8 @@ MODALITY_TITLES = {
     "image_to_image": "image tower",
     "text_to_text": "text tower",
 }
+#: Sets whose names are too long for a narrow column.
+SET_TITLES = {"holdout_identity": "held-out", "holdout_association": "own facts"}
 ASPECT_TITLES = {
     "efficacy": "Efficacy",
     "generalizability": "Generalizability",

@@ -159,7 +159,8 @@ class ClipPeople(People):
 
     not_asked = (
         ("forget and test: general pictures", "nobody is shown in them"),
-        ("image_to_image and text_to_text: sets but forget and retain", "asked of these alone"),
+        ("image tower: sets but forget and retain", "prototypes are asked of these alone"),
+        ("text tower: sets but retain", "names alone say nothing about anybody"),
     )
 
     def _build(self) -> Any:
