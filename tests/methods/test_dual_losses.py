@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,7 @@ from mubench.methods.dual.sim_min import SimilarityMinimisation
 
 TWICE = [*FORGET, pair("Ann", 1)]
 DATA = UnlearnData(TWICE, RETAIN)
+RNG = np.random.default_rng(0)
 
 
 def scaled(factor, slopes):
@@ -106,10 +109,16 @@ def test_cliperase_s_floor_is_the_cosine_of_strangers():
     s = cosines(model, batch)
     apart = batch.names[:, None].numpy() != batch.names.numpy()
     assert apart.sum() == 8 * 7 - 2
-    assert mismatched_cosine(model, DATA, 8) == pytest.approx(s[apart].mean())
-    # In batches of 4 (the forget pairs, then the retain pairs) it is over those within each.
-    within = np.kron(np.eye(2), np.ones((4, 4))).astype(bool) & apart
-    assert mismatched_cosine(model, DATA, 4) == pytest.approx(s[within].mean())
+    assert mismatched_cosine(model, DATA, 8, RNG) == pytest.approx(s[apart].mean())
+    # Bo's town is true of Bo, and no name: it says nothing of how far apart strangers are.
+    town = replace(FORGET[1], id="t", fact="town", answer="a photo of a town", keyword="Oslo")
+    more = UnlearnData(TWICE, [*RETAIN, town])
+    assert mismatched_cosine(model, more, 8, RNG) == pytest.approx(s[apart].mean())
+    both = UnlearnData([*TWICE, town], RETAIN)
+    batch = model.encode([*TWICE, town, *RETAIN])
+    s, people = cosines(model, batch), ["Ann", "Bo", "Cy", "Ann", "Bo", "Dee", "Eli", "Fay", "Gus"]
+    apart = np.array([[one != other for other in people] for one in people])
+    assert mismatched_cosine(model, both, 9, RNG) == pytest.approx(s[apart].mean())
 
 
 def test_cliperase_with_a_floor_leaves_pairs_below_it_alone():
@@ -135,10 +144,10 @@ def test_cliperase_with_a_floor_leaves_pairs_below_it_alone():
 
 def test_the_floor_is_taken_before_anything_moves():
     model, context = ToyDual(), Context(seed=0)
-    wanted = mismatched_cosine(model, DATA, 16)
+    wanted = mismatched_cosine(model, DATA, 16, RNG)
     made(CLIPEraseFloor, lr=0.1, epochs=5).unlearn(model, DATA, context)
-    assert context.log["floor"] == wanted
-    assert abs(mismatched_cosine(model, DATA, 16) - wanted) > 1e-3
+    assert context.log["floor"] == pytest.approx(wanted)
+    assert abs(mismatched_cosine(model, DATA, 16, RNG) - wanted) > 1e-3
 
 
 def test_shuffled_teaches_the_names_of_other_forget_people():

@@ -106,10 +106,6 @@ class ToyDual(Contrastive):
         self.frozen = ToyDual()
         self.frozen.model = copy.deepcopy(self.model).requires_grad_(False)
 
-    def scale_adapter(self, factor):
-        for weight, before in zip(self.model.parameters(), self.loaded, strict=True):
-            weight.data = before + factor * (weight.data - before)
-
     @contextmanager
     def reference(self):
         assert self.frozen is not None, "the reference is asked for and was never kept"

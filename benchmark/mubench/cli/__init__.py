@@ -34,6 +34,7 @@ def app() -> typer.Typer:
         commands.list_,
         commands.show,
         commands.report,
+        commands.transplant,
         scores.compare,
         scores.rescore,
         scores.verify,

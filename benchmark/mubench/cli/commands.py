@@ -339,6 +339,33 @@ def report(
     print(f"report: {(run if run.is_dir() else run.parent) / 'report.html'}")
 
 
+def transplant(
+    clip_run: Annotated[Path, typer.Argument(help="The run folder of a dual encoder.")],
+    into: Annotated[str, typer.Option(help="The preset of a multimodal model with its tower.")],
+    benchmark: Benchmark = None,
+    sets: Sets = None,
+    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("runs"),
+    cache: Cache = None,
+) -> None:
+    """Put an unlearned image tower into the multimodal model that stands on it, and measure."""
+    record = read_record(clip_run)
+    from mubench.report.tables import render
+    from mubench.runner.transplant import transplant as graft
+
+    folder = graft(
+        record,
+        into,
+        open_store(cache),
+        out,
+        console(stderr=True),
+        benchmark=benchmark,
+        sets=sets or (),
+    )
+    render(read_record(folder), console())
+    print(f"report: {folder / 'report.html'}")
+    print(f"record: {folder / 'record.json'}")
+
+
 def read_record(folder: Path) -> Any:
     """The record of a run folder."""
     from mubench.runner import rescore

@@ -31,10 +31,10 @@ class CLIPErase(DualMethod):
 
     class Config(DualConfig):
         rm: float = Field(default=1.0, ge=0)
-        fm: float = Field(default=3.0, ge=0)
+        fm: float = Field(default=3.0, ge=0, json_schema_extra={"log": (0.3, 10)})
         cm: float = Field(default=3.0, ge=0)
         cm_space: Literal["logits", "feature"] = "logits"
-        lr: float = Field(default=1e-6, gt=0)
+        lr: float = Field(default=1e-6, gt=0, json_schema_extra={"around": 8})
         weight_decay: float = Field(default=0.0, ge=0)
         epochs: float = Field(default=20.0, gt=0)
 

@@ -8,7 +8,6 @@ from mubench.types import MethodInfo
 
 from ..base import UnlearnData
 from .cliperase import CLIPErase
-from .common import batched
 
 
 class CLIPEraseFloor(CLIPErase):
@@ -29,7 +28,9 @@ class CLIPEraseFloor(CLIPErase):
         rm: float = Field(default=0.0, ge=0)
 
     def prepare(self, model, data, context):
-        self.floor = mismatched_cosine(model, data, self.config.batch_size)
+        self.floor = mismatched_cosine(
+            model, data, self.config.batch_size, context.generator("floor")
+        )
         context.log["floor"] = self.floor
 
     def forgetting(self, model, batch):
@@ -37,16 +38,24 @@ class CLIPEraseFloor(CLIPErase):
         return (cosine - self.floor).relu().mean()
 
 
-def mismatched_cosine(model, data: UnlearnData, size: int) -> float:
-    """Mean cosine of images and captions of other names, within batches of forget and retain."""
+def mismatched_cosine(model, data: UnlearnData, size: int, rng) -> float:
+    """Mean cosine of images and captions of others, over random batches of pairs that say what the
+    forget pairs say (their names, say, and not their towns). What is true of a person in other
+    words is no mismatch."""
     import torch
 
+    from .. import loops
+
+    said = {pair.fact for pair in data.forget}
+    alike = [pair for pair in (*data.forget, *data.retain) if pair.fact in said]
     total, count = 0.0, 0
-    for pairs in batched([*data.forget, *data.retain], size):
+    for pairs in loops.batches(alike, size, rng):
         batch = model.encode(pairs)
         with torch.no_grad():
             cosine = model.image_features(batch) @ model.text_features(batch).T
-        apart = ~batch.match()
+        whose = [pair.person for pair in pairs]
+        same = batch.names.new_tensor([[one == other for other in whose] for one in whose]).bool()
+        apart = ~(batch.match() | same)
         total += cosine[apart].sum().item()
         count += int(apart.sum())
     return total / count

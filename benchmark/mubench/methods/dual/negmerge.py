@@ -23,7 +23,7 @@ class NegMerge(Edit):
         paper="arXiv:2410.05583",
         formula="theta = theta_target - scale mean_k tau_k where all sign(tau_k) agree, tau_k ="
         " argmin_k InfoNCE(D_f) - theta_target",
-        kind="two-stage",
+        kind="editing",
         needs=("forget",),
         models=("clip",),
         notes="lr 1e-5, weight decay 0.1, the image tower alone: the released code, which takes 10"
@@ -33,15 +33,14 @@ class NegMerge(Edit):
     class Config(Training):
         scope: Literal["full"] = "full"
         members: int = Field(default=10, ge=2)
-        scale: float = Field(default=1.0, ge=0)
+        scale: float = Field(default=1.0, ge=0, json_schema_extra={"log": (0.1, 3)})
         towers: Towers = "image"
         epochs: float = Field(default=1.0, gt=0)
         batch_size: int = Field(default=16, gt=0)
-        lr: float = Field(default=1e-5, gt=0)
+        lr: float = Field(default=1e-5, gt=0, json_schema_extra={"around": 8})
         weight_decay: float = Field(default=0.1, ge=0)
 
-    def learn(self, model, data: UnlearnData, context):
-        """The first stage: the merged vector, added to the target."""
+    def unlearn(self, model, data: UnlearnData, context):
         import torch
 
         from .. import loops
@@ -78,13 +77,9 @@ class NegMerge(Edit):
         with torch.no_grad():
             agreed = [consensus(m, s, config.members) for m, s in zip(total, signs, strict=True)]
             for weight, vector in zip(opened, agreed, strict=True):
-                weight += vector
+                weight -= config.scale * vector
         left = sum(int((vector != 0).sum()) for vector in agreed)
         context.log["agreed"] = left / sum(vector.numel() for vector in agreed)
-
-    def unlearn(self, model, data: UnlearnData, context):
-        self.learn(model, data, context)
-        model.scale_adapter(-self.config.scale)
 
 
 def consensus(mean, signs, members):

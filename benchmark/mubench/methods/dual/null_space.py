@@ -31,7 +31,7 @@ class NullSpace(Edit):
     )
 
     class Config(Settings):
-        strength: float = Field(default=1.0, gt=0, le=1)
+        strength: float = Field(default=1.0, gt=0, le=1, json_schema_extra={"log": (0.2, 1)})
         batch_size: int = Field(default=64, gt=0)
 
     def unlearn(self, model, data, context):

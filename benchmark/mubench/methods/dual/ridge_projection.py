@@ -29,7 +29,7 @@ class RidgeProjection(Edit):
     )
 
     class Config(Settings):
-        keep: float = Field(default=1.0, ge=0)
+        keep: float = Field(default=1.0, ge=0, json_schema_extra={"log": (0.01, 1)})
         ridge: float = Field(default=0.1, gt=0)
         batch_size: int = Field(default=64, gt=0)
 

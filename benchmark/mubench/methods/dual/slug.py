@@ -34,7 +34,7 @@ class SLUG(Edit):
 
     class Config(Settings):
         probes: int = Field(default=10, gt=0)
-        top: int = Field(default=5, gt=0)
+        top: int = Field(default=5, gt=0, json_schema_extra={"among": (1, 5)})
         batch_size: int = Field(default=32, gt=0)
 
     def unlearn(self, model, data: UnlearnData, context):

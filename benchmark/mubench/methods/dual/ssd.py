@@ -26,7 +26,7 @@ class SSD(Edit):
     )
 
     class Config(Settings):
-        select: float = Field(default=10.0, gt=0)
+        select: float = Field(default=10.0, gt=0, json_schema_extra={"log": (1, 30)})
         dampen: float = Field(default=1.0, gt=0)
         towers: Towers = "both"
         batch_size: int = Field(default=16, gt=0)
