@@ -50,7 +50,7 @@ def visible(text: str, limit: int = 300) -> str:
 def _harmless(char: str) -> bool:
     if char in "\n\t" or char in _PLAIN_JOINERS:
         return True
-    return unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+    return unicodedata.category(char) not in {"Cc", "Cf", "Cn", "Cs", "Co", "Zl", "Zp"}
 
 
 def is_name(text: str) -> bool:
