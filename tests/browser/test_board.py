@@ -235,9 +235,9 @@ def test_a_page_of_a_row(visit, site):
     page.locator("#which").select_option("")
     assert "retain" in page.locator("#items li .note").first.inner_text()
     page.locator("#seed").select_option("2")
-    picture = page.locator("#items img").first
-    picture.scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelector('#items img').naturalWidth === 112")
+    # The questions of another seed are drawn when they have come: the first picture may change.
+    seen = "(image => { image.scrollIntoView(); return image.naturalWidth === 112; })"
+    page.wait_for_function(f"{seen}(document.querySelector('#items img'))")
     assert "mubench run --method npo" in page.locator("pre").first.inner_text()
     assert page.get_by_role("link", name="BibTeX").get_attribute("href").endswith("row.bib")
 
@@ -340,6 +340,7 @@ def test_nothing_of_a_submission_runs(visit, site, page_of):
         assert EVIL in page.locator("main").inner_text()
     else:
         assert EVIL in page.locator("#rows tr.reported").inner_text()
+        page.wait_for_selector("#pareto svg")  # charts follow the table
         assert page.locator("#pareto").inner_text()
     page.wait_for_timeout(200)
     assert page.title() != "owned"
