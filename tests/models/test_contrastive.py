@@ -16,6 +16,8 @@ from mubench.models.protocols import PairBatch
 class Given(Contrastive):
     """A model whose logit matrix is given."""
 
+    image_features = text_features = logit_scale = None  # never asked for
+
     def __init__(self, logits):
         self.matrix = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
 

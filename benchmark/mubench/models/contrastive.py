@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -10,21 +12,19 @@ from mubench.errors import RunError
 from .protocols import PairBatch
 
 
-class Contrastive:
+class Contrastive(ABC):
     """What follows from the features of two towers; adapters give those.
 
     ``nll`` is the symmetric InfoNCE loss (arXiv:2103.00020, fig. 3), with the target of a row
     shared evenly by all columns of the same name, so that no right caption is pushed away.
     """
 
-    def image_features(self, batch: PairBatch) -> Tensor:
-        raise NotImplementedError
-
-    def text_features(self, batch: PairBatch) -> Tensor:
-        raise NotImplementedError
-
-    def logit_scale(self) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def image_features(self, batch: PairBatch) -> Tensor: ...
+    @abstractmethod
+    def text_features(self, batch: PairBatch) -> Tensor: ...
+    @abstractmethod
+    def logit_scale(self) -> Tensor: ...
 
     def logits(self, batch: PairBatch) -> Tensor:
         """[B, B] float: scaled cosine of image i and text j."""

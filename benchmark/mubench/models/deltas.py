@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,11 +97,7 @@ def apply(handle: Any, folder: Path) -> None:
     delta = json.loads((folder / WHERE).read_text(encoding="utf-8"))
     kind = delta["kind"]
     if kind == "lora":
-        from peft import PeftModel
-
-        adapted = PeftModel.from_pretrained(handle.model, folder / "adapter")
-        scale_adapter(adapted, delta["scale"])
-        handle.model = adapted.merge_and_unload()
+        handle.model = with_adapter(handle.model, folder, delta["scale"])
     elif kind == "full":
         weights = type(handle.model).from_pretrained(folder / "weights", dtype=handle.model.dtype)
         handle.model = weights.to(handle.device)
@@ -116,6 +113,25 @@ def apply(handle: Any, folder: Path) -> None:
                 getattr(handle.module(name), part).data[saved[f"{name}.index"]] = values
     elif kind == "behaviour":
         handle.add(behaviours.load(handle, folder, delta["behaviour"], delta["settings"]))
+
+
+def with_adapter(model: Any, folder: Path, scale: float) -> Any:
+    """The model with the saved adapter, times ``scale``, merged into its weights."""
+    from peft import PeftModel
+
+    adapted = PeftModel.from_pretrained(model, folder / "adapter")
+    scale_adapter(adapted, scale)
+    return adapted.merge_and_unload()
+
+
+def opened(model: Any) -> list[str]:
+    """Names of the modules (or weights) that may change, for the record."""
+    names = {
+        re.sub(r"\.lora_[AB]\..*|^base_model\.model\.", "", name)
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+    return sorted(names)
 
 
 def scale_adapter(model: Any, factor: float) -> None:

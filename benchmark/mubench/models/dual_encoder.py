@@ -19,6 +19,7 @@ from mubench.types import Capability, Example, Response
 
 from . import behaviours
 from .contrastive import Contrastive
+from .deltas import opened, scale_adapter, with_adapter
 from .open_clip_files import Parts, write
 from .protocols import DeltaKind, Gallery, Images, PairBatch, Scope, Side
 from .retrieval import Retrieval
@@ -181,12 +182,7 @@ class OpenClipModel(Contrastive):
 
     def trained_modules(self) -> list[str]:
         """Names of the modules that ``train_scope`` opened, for the record."""
-        names = {
-            re.sub(r"\.lora_[AB]\..*|^base_model\.model\.", "", name)
-            for name, parameter in self.model.named_parameters()
-            if parameter.requires_grad
-        }
-        return sorted(names)
+        return opened(self.model)
 
     def freeze_copy(self) -> None:
         """Keep the model as it is now for ``reference``, where adapters cannot be switched off."""
@@ -207,7 +203,7 @@ class OpenClipModel(Contrastive):
 
     def scale_adapter(self, factor: float) -> None:
         """Multiply what the adapter adds to the weights, e.g. by -1 to take it off instead."""
-        _scale_adapter(self.model, factor)
+        scale_adapter(self.model, factor)
         self._adapter_scale *= factor
 
     def module(self, name: str) -> torch.nn.Module:
@@ -283,11 +279,7 @@ class OpenClipModel(Contrastive):
 
         delta = json.loads((folder / "delta.json").read_text(encoding="utf-8"))
         if delta["kind"] == "lora":
-            from peft import PeftModel
-
-            adapted = PeftModel.from_pretrained(self.model, folder / "adapter")
-            _scale_adapter(adapted, delta["scale"])
-            self.model = adapted.merge_and_unload()
+            self.model = with_adapter(self.model, folder, delta["scale"])
         elif delta["kind"] == "tensors":
             changed = load_file(folder / "tensors.safetensors", device=str(self.device))
             self.model.load_state_dict(changed, strict=False)
@@ -304,11 +296,3 @@ class OpenClipModel(Contrastive):
     def fingerprint(self) -> str:
         """sha256 over every tensor's name, dtype, shape and bytes, in order of name."""
         return str(behaviours.digest_of(self.model.state_dict()).hexdigest())
-
-
-def _scale_adapter(model: Any, factor: float) -> None:
-    from peft.tuners.lora import LoraLayer
-
-    for module in model.modules():
-        if isinstance(module, LoraLayer):
-            module.scale_layer(factor)

@@ -18,7 +18,7 @@ from mubench.types import Capability, Example, Response, Token
 
 from . import deltas, packing
 from .behaviours import digest_of
-from .deltas import Changes, Rows, scale_adapter
+from .deltas import Changes, Rows, opened, scale_adapter
 from .encoding import IGNORE, Encoder, Picture, Row
 from .engine import Engine
 from .layouts import LAYOUTS, Layout
@@ -186,12 +186,7 @@ class HFVisionLanguageModel:
 
     def trained_modules(self) -> list[str]:
         """Names of the modules that ``train_scope`` opened, for the record."""
-        names = {
-            re.sub(r"\.lora_[AB]\..*|^base_model\.model\.", "", name)
-            for name, parameter in self.model.named_parameters()
-            if parameter.requires_grad
-        }
-        return sorted(names)
+        return opened(self.model)
 
     @contextmanager
     def reference(self) -> Iterator[HFVisionLanguageModel]:

@@ -30,7 +30,7 @@ from mubench.models.towers import to_open_clip
 from mubench.rng import integer, stream
 from mubench.types import Example
 
-from .base_model import _print
+from .base_model import printed
 
 if TYPE_CHECKING:
     from mubench.models.protocols import PairBatch
@@ -149,7 +149,7 @@ def main() -> None:
         model,
         [parameter for parameter in network.parameters() if parameter.requires_grad],
         settings,
-        _print("clip"),
+        printed("clip"),
         hold=in_range,
     )
     model.save(arguments.out)

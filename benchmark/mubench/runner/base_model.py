@@ -100,11 +100,11 @@ def train_tower(
         schedule="cosine",
         max_grad_norm=1.0,
     )
-    train(loss, model, parameters, settings, _print("tower"))
+    train(loss, model, parameters, settings, printed("tower"))
     return sum(hits[-50:]) / len(hits[-50:])
 
 
-def _print(what: str) -> Callable[[int, int, str], None]:
+def printed(what: str) -> Callable[[int, int, str], None]:
     def report(done: int, total: int, text: str) -> None:
         if done % 100 == 0 or done == total:
             print(f"{what} {done}/{total} {text}", flush=True)
@@ -163,7 +163,7 @@ def main() -> None:
         model,
         model.train_scope("full"),
         settings,
-        _print("language"),
+        printed("language"),
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
     model.save(arguments.out)

@@ -81,10 +81,8 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
         answer(role)
         if role == "target":
             check_gate(spec, data, predictions[role])
-    if "method" in predictions:
-        pass  # one more gold
-    elif info.kind == "reference":
-        predictions["method"] = predictions[info.extra["stage"]]
+    if info.kind == "reference":  # where the method is one more gold, it has answered already
+        predictions.setdefault("method", predictions[info.extra["stage"]])
     else:
         method, target = method_class(spec), deltas["target"][0]
         node = plan.node("unlearn", "method")

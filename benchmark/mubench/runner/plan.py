@@ -27,7 +27,9 @@ _MLLM = (
     *_models("behaviours", "components", "decoding", "engine", "gradients", "load", "packing"),
     *_models("protocols", "raw_prompts", "reading", "scorer", "traces"),
 )
-_CLIP = _models("behaviours", "contrastive", "dual_encoder", "open_clip_files", "protocols")
+_CLIP = _models(
+    "behaviours", "contrastive", "deltas", "dual_encoder", "open_clip_files", "protocols"
+)
 #: Code of a kind of model that its training depends on, and its answers.
 TRAINED: Mapping[ModelKind, tuple[str, ...]] = {"mllm": _TRAINED_MLLM, "clip": _CLIP}
 ANSWERING: Mapping[ModelKind, tuple[str, ...]] = {
@@ -345,4 +347,4 @@ def _examples(spec: RunSpec, node: Node, size: Size) -> float:
         return 50 * size.questions
     if node.kind in ("learn", "unlearn"):
         return 2 * size.train * size.forget * float(spec.method.config.get("epochs", 1))
-    return size.train * (1 - size.forget if node.role == "gold" else 1) * spec.target.epochs
+    return size.train * (1 if node.role == "target" else 1 - size.forget) * spec.target.epochs

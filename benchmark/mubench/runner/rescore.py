@@ -108,6 +108,12 @@ class StoredRun:
             raise DamagedError(f"{path} is not readable: {error}") from error
         return found
 
+    @cached_property
+    def assessment(self) -> Assessment:
+        """Cells, label, signals, forget quality and warnings from the stored answers."""
+        seed = self.record.spec["seed"]
+        return assess(self.examples, self.responses, self.scores, self.prior, seed)
+
 
 def _parsed(folder: Path, parse: Callable[[Any], Any], rows: list[dict[str, Any]]) -> list[Any]:
     try:
@@ -118,8 +124,7 @@ def _parsed(folder: Path, parse: Callable[[Any], Any], rows: list[dict[str, Any]
 
 def recompute(folder: Path) -> Assessment:
     """Cells, label, signals, forget quality and warnings from the answers in a run folder."""
-    run = StoredRun(folder)
-    return assess(run.examples, run.responses, run.scores, run.prior, run.record.spec["seed"])
+    return StoredRun(folder).assessment
 
 
 def rescore(folder: Path, png: Callable[[str], bytes | None]) -> RunRecord:
@@ -128,7 +133,6 @@ def rescore(folder: Path, png: Callable[[str], bytes | None]) -> RunRecord:
     ``png`` gives the pictures of the page, as far as there are any.
     """
     run = StoredRun(folder)
-    found = recompute(folder)
     for role, rows in run.rows.items():
         scores = run.scores[role]
         lines = [
@@ -136,7 +140,7 @@ def rescore(folder: Path, png: Callable[[str], bytes | None]) -> RunRecord:
             for row in rows
         ]
         _replace(folder / PREDICTIONS / f"{role}.jsonl", "\n".join(lines) + "\n")
-    record = run.record.model_copy(update={**dict(found), "artifacts": artifacts(folder)})
+    record = run.record.model_copy(update={**dict(run.assessment), "artifacts": artifacts(folder)})
     _replace(folder / RECORD, record.model_dump_json(indent=2) + "\n")
     _replace(folder / REPORT, render_html(record, samples(folder, png)))
     return record
@@ -160,7 +164,7 @@ def verify(folder: Path) -> list[str]:
         claimed = Assessment.model_validate(
             {name: getattr(run.record, name) for name in Assessment.model_fields}
         )
-        return said + differences(claimed, recompute(folder))
+        return said + differences(claimed, run.assessment)
     except (MubenchError, KeyError) as error:
         return [*said, f"it cannot be scored again: {error}"]
 
