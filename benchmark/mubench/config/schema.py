@@ -82,6 +82,11 @@ class BenchmarkSettings(Settings):
     #: The kinds of model that it asks.
     models: ClassVar[tuple[ModelKind, ...]] = ("mllm",)
 
+    @property
+    def is_published(self) -> bool:
+        """Whether it is fetched, and not built here."""
+        return False
+
     @model_validator(mode="after")
     def _associations_are_pairs(self) -> BenchmarkSettings:
         if self.scope == "association" and "clip" not in self.models:
@@ -118,6 +123,30 @@ class ClipPeopleSettings(PopulationSettings):
     models: ClassVar[tuple[ModelKind, ...]] = ("clip",)
 
 
+class ConceptSettings(BenchmarkSettings):
+    """Classes of pictures, of which some are to go: drawn on this machine, or a published set."""
+
+    kind: Literal["clip-concepts"]
+    models: ClassVar[tuple[ModelKind, ...]] = ("clip",)
+    scope: Literal["identity"] = "identity"
+    classes: int = Field(gt=0)
+    dataset: str | None = None  # a set in CLIP_benchmark's layout: owner/name on the Hub
+    revision: str | None = None  # commit or tag on the Hub; the newest if left out
+    data_dir: Path | None = None  # a copy of its files
+    families: tuple[tuple[str, ...], ...] = ()  # classes that look alike, of a published set
+    #: Of each class; of a published set, the first there are.
+    train_pictures: int = Field(default=20, ge=1)
+    test_pictures: int = Field(default=50, ge=1)
+    scenes: int = Field(default=24, ge=0)
+    words: int = Field(default=24, ge=0)
+    image_size: int = Field(default=64, ge=48, le=336)  # of what is drawn
+    seed: int = Field(default=0, ge=0)
+
+    @property
+    def is_published(self) -> bool:
+        return self.dataset is not None
+
+
 class PublishedSettings(BenchmarkSettings):
     """A published data set, from the Hugging Face Hub or from a local copy of its files."""
 
@@ -126,12 +155,17 @@ class PublishedSettings(BenchmarkSettings):
     revision: str | None = None  # commit or tag on the Hub; the newest if left out
     data_dir: Path | None = None
 
+    @property
+    def is_published(self) -> bool:
+        return True
 
-AnyBenchmark = PeopleSettings | ClipPeopleSettings | PublishedSettings
+
+AnyBenchmark = PeopleSettings | ClipPeopleSettings | ConceptSettings | PublishedSettings
 
 BENCHMARKS: Mapping[str, type[BenchmarkSettings]] = {
     "people": PeopleSettings,
     "clip-people": ClipPeopleSettings,
+    "clip-concepts": ConceptSettings,
     "published": PublishedSettings,
 }
 

@@ -132,8 +132,11 @@ class BenchmarkData:
 
     @cached_property
     def _held_out(self) -> frozenset[str]:
-        """People a model is trained on and no method is ever shown."""
-        return frozenset(self.manifest["splits"].get("holdout_identity", ()))
+        """Whom a model is trained on and no method is ever shown: as listed, or because they are
+        near somebody to forget (``near ID``)."""
+        splits = self.manifest["splits"]
+        near = (splits.get(f"near {id_}", ()) for id_ in self.forget)
+        return frozenset(splits.get("holdout_identity", ())).union(*near)
 
     @cached_property
     def _train(self) -> list[Example]:

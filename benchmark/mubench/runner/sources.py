@@ -13,6 +13,7 @@ from mubench.config.schema import (
     AnyBenchmark,
     BenchmarkSettings,
     ClipPeopleSettings,
+    ConceptSettings,
     PopulationSettings,
     PublishedSettings,
 )
@@ -176,6 +177,88 @@ class ClipPeople(People):
         return Size(train, settings.forget_ratio, round(asked))
 
 
+class Concepts:
+    """Classes to forget."""
+
+    def __init__(self, settings: ConceptSettings) -> None:
+        self.settings = settings
+
+    @property
+    def not_asked(self) -> tuple[tuple[str, str], ...]:
+        alike = self.settings.dataset is None or self.settings.families
+        missing = (("near-miss classes and open set", "benchmark.families names no look-alikes"),)
+        return (
+            ("text tower", "class names alone say nothing about a class"),
+            ("image tower: sets but forget and retain", "prototypes are asked of these alone"),
+            *(() if alike else missing),
+        )
+
+    def check(self) -> None:
+        from mubench.benchmarks.concepts import FEWEST_PICTURES
+
+        if self.settings.test_pictures < FEWEST_PICTURES:
+            raise UsageError(
+                f"benchmark.test_pictures={self.settings.test_pictures}: what is forgotten cannot "
+                f"be told from fewer than {FEWEST_PICTURES} pictures of a class"
+            )
+        folder = self.settings.data_dir
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"benchmark.data_dir={folder}: no such folder")
+
+    def check_split(self) -> None:
+        from mubench.benchmarks.concepts import FEWEST_CLASSES
+
+        classes, ratio = self.settings.classes, self.settings.forget_ratio
+        count = forget_count(ratio, classes)
+        if not FEWEST_CLASSES <= count <= classes // 2:
+            raise UsageError(
+                f"benchmark.forget_ratio={ratio:g} of {classes} classes is {count}: no interval "
+                f"can be had from fewer than {FEWEST_CLASSES}, and half must stay; take "
+                f"{FEWEST_CLASSES / classes:.2f} to 0.50"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            **settings.model_dump(exclude={*BenchmarkSettings.model_fields, *FOLDERS}),
+            "copy": settings.data_dir and folder_sha(settings.data_dir),
+            "code": code_sha("mubench.benchmarks", "mubench.data", "mubench_data", *RECORDS),
+        }
+
+    def size(self) -> Size:
+        from mubench.benchmarks.concepts import CAPTIONS
+
+        settings = self.settings
+        train = settings.classes * settings.train_pictures * CAPTIONS
+        asked = settings.classes * settings.test_pictures * 2
+        return Size(train, settings.forget_ratio, asked)
+
+    def tables(self, report: Report) -> Tables:
+        from mubench.benchmarks import concepts, flags, utility, webdata
+
+        one = self.settings
+        pictures = one.train_pictures, one.test_pictures
+        if one.dataset is None:
+            chosen = flags.class_set(*pictures, one.image_size, one.seed)
+        else:
+            found = webdata.load(
+                one.dataset,
+                ("train", "test"),
+                revision=one.revision or "",
+                data_dir=one.data_dir,
+                progress=report,
+            )
+            chosen = webdata.class_set(found, one.families, *pictures)
+        if len(chosen.train) != one.classes:
+            raise UsageError(
+                f"{chosen.name} has {len(chosen.train)} classes: set benchmark.classes to it"
+            )
+        tables = concepts.build(chosen, one.seed)
+        tables.name = one.name
+        general = utility.scenes(one.scenes, one.words, one.image_size, one.seed)
+        return utility.add(tables, [general])
+
+
 class Published:
     """A published data set, read as it is."""
 
@@ -235,6 +318,8 @@ def source(settings: AnyBenchmark) -> Source:
     """The source that the settings ask for."""
     if isinstance(settings, PublishedSettings):
         return Published(settings)
+    if isinstance(settings, ConceptSettings):
+        return Concepts(settings)
     return ClipPeople(settings) if isinstance(settings, ClipPeopleSettings) else People(settings)
 
 

@@ -1,0 +1,70 @@
+"""A whole run that forgets classes: stages, cells, record and page as of any other."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mubench.config.resolve import resolve
+from mubench.errors import RunError, UsageError
+from mubench.record import RunRecord
+from mubench.runner.execute import execute
+from mubench.runner.plan import plan
+from mubench.runner.store import Store
+
+SETS = (
+    "benchmark.train_pictures=4",
+    "benchmark.image_size=48",
+    "benchmark.scenes=2",
+    "benchmark.words=2",
+    "target.epochs=0.3",
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("concept-run"))
+
+
+@pytest.fixture(scope="module")
+def ran(store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunRecord]:
+    made = plan(resolve("ga", "clip-tiny", "clip-concepts", sets=(*SETS, "gate.margin=-1")))
+    root = tmp_path_factory.mktemp("runs")
+    folder = execute(made, store, root, Console(file=io.StringIO()))
+    return folder, RunRecord.model_validate_json((folder / "record.json").read_text("utf-8"))
+
+
+def test_every_set_has_its_headline_cells(ran: tuple[Path, RunRecord]) -> None:
+    found = {(cell.set, cell.task, cell.modality) for cell in ran[1].cells if cell.headline}
+    for set_ in ("forget", "test", "retain", "holdout_identity", "general"):
+        assert (set_, "zero_shot", "image_to_text") in found
+        assert (set_, "retrieval", "text_to_image") in found
+    assert ("test", "choice", "image_to_text") in found
+    assert ("forget", "prototype", "image_to_image") in found
+    assert ("forget", "membership", "image_to_text") in found
+    assert ran[1].label is not None
+
+
+def test_the_unit_of_an_interval_is_the_class(ran: tuple[Path, RunRecord]) -> None:
+    cells = [cell for cell in ran[1].cells if (cell.set, cell.task) == ("test", "zero_shot")]
+    assert {(cell.persons, cell.n) for cell in cells if cell.metric != "class_recall"} == {(8, 400)}
+    assert all(cell.target.low is not None for cell in cells)
+
+
+def test_the_page_is_there(ran: tuple[Path, RunRecord]) -> None:
+    page = (ran[0] / "report.html").read_text("utf-8")
+    assert "image to text" in page and "zero" in page
+
+
+def test_a_target_that_does_not_know_the_classes_is_refused(store: Store, tmp_path: Path) -> None:
+    made = plan(resolve("ga", "clip-tiny", "clip-concepts", sets=SETS))
+    with pytest.raises(RunError, match="never learned the forget people: accuracy"):
+        execute(made, store, tmp_path, Console(file=io.StringIO()))
+
+
+def test_a_language_model_is_not_asked_of_classes() -> None:
+    with pytest.raises(UsageError, match="clip-concepts asks clip models"):
+        plan(resolve("ga", "llava-tiny", "clip-concepts"))
