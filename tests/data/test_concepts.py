@@ -95,7 +95,9 @@ def test_forget_near_and_retain_are_apart(data: BenchmarkData) -> None:
 
 
 def test_the_folds_forget_others(folder: Path) -> None:
-    assert not BenchmarkData(folder, 0.25, "test").forget & BenchmarkData(folder, 0.25, "dev").forget
+    assert (
+        not BenchmarkData(folder, 0.25, "test").forget & BenchmarkData(folder, 0.25, "dev").forget
+    )
 
 
 def test_gold_sees_nothing_of_a_forgotten_class(data: BenchmarkData) -> None:
@@ -214,7 +216,9 @@ def test_a_published_set_takes_the_same_path(tmp_path: Path) -> None:
     assert len(data.forget) == 6
     assert made.source["files"].keys() >= {"classnames.txt", "train/0.tar", "test/1.tar"}
     assert {e.answer for e in data.train("retain") if "kettle" in e.answer} <= {
-        text.replace("{c}", f"{kind} kettle") for text in fixture.TEMPLATES for kind in ("red", "blue")
+        text.replace("{c}", f"{kind} kettle")
+        for text in fixture.TEMPLATES
+        for kind in ("red", "blue")
     }
     texts = {one.label: one.texts for one in data.gallery("unseen classes")}
     assert texts["red old_shoe"] == tuple(

@@ -10,7 +10,9 @@ from pathlib import Path
 from data.published_fixtures import picture
 
 NAMES = ("old_shoe", "boot", "left glove", "mitten", "kettle", "teapot", "comb", "brush") * 2
-CLASSES = tuple(f"{kind}{name}" for kind, name in zip(["red "] * 8 + ["blue "] * 8, NAMES, strict=True))
+CLASSES = tuple(
+    f"{kind}{name}" for kind, name in zip(["red "] * 8 + ["blue "] * 8, NAMES, strict=True)
+)
 TEMPLATES = ("a photo of a {c}.", "a bad photo of a {c}.", "{c}.")
 FAMILIES = [[CLASSES[n], CLASSES[n + 1], CLASSES[n + 8], CLASSES[n + 9]] for n in range(0, 8, 2)]
 
@@ -55,7 +57,9 @@ def captions(pictures: int = 6) -> dict[str, bytes]:
     """A set for retrieval: every picture with two captions, the last with three."""
     samples = []
     for number in range(pictures):
-        said = [f"picture {number}, said in way {way}" for way in range(2 + (number == pictures - 1))]
+        said = [
+            f"picture {number}, said in way {way}" for way in range(2 + (number == pictures - 1))
+        ]
         samples.append(
             (f"s{number:07d}", {"jpg": picture(number, "JPEG"), "txt": "\n".join(said).encode()})
         )

@@ -35,7 +35,9 @@ def ls(cache: Cache = None) -> None:
 
 
 def build(
-    name: Annotated[str, typer.Argument(help="people, people-mini, clip-people or clip-concepts.")] = "people",
+    name: Annotated[
+        str, typer.Argument(help="people, people-mini, clip-people or clip-concepts.")
+    ] = "people",
     fictitious: Annotated[int | None, typer.Option(help="Number of invented people.")] = None,
     celebrities: Annotated[int | None, typer.Option(help="Number of celebrities.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of people and questions.")] = None,

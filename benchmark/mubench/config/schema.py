@@ -64,6 +64,7 @@ class ModelSettings(Settings):
     source: str
     kind: ModelKind = "mllm"
     revision: str | None = None
+    gold: str | None = None  # where both were published: then the target is ``source`` as it is
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     benchmark: str
     parameters: float = Field(gt=0)  # for estimates of memory
@@ -160,13 +161,23 @@ class PublishedSettings(BenchmarkSettings):
         return True
 
 
-AnyBenchmark = PeopleSettings | ClipPeopleSettings | ConceptSettings | PublishedSettings
+class SalmuSettings(PublishedSettings):
+    """SALMUBench: pairs of picture and caption, for its own pair of models."""
+
+    kind: Literal["salmubench"]  # type: ignore[assignment]
+    models: ClassVar[tuple[ModelKind, ...]] = ("clip",)
+
+
+AnyBenchmark = (
+    PeopleSettings | ClipPeopleSettings | ConceptSettings | PublishedSettings | SalmuSettings
+)
 
 BENCHMARKS: Mapping[str, type[BenchmarkSettings]] = {
     "people": PeopleSettings,
     "clip-people": ClipPeopleSettings,
     "clip-concepts": ConceptSettings,
     "published": PublishedSettings,
+    "salmubench": SalmuSettings,
 }
 
 

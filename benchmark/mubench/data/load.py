@@ -128,15 +128,18 @@ class BenchmarkData:
         if example.person in self.forget:
             kept = self.scope == "association" and example.fact != "name"
             return "holdout_association" if kept else "forget"
-        return "holdout_identity" if example.person in self._held_out else "retain"
+        return self._held_out.get(example.person, "retain")
 
     @cached_property
-    def _held_out(self) -> frozenset[str]:
-        """Whom a model is trained on and no method is ever shown: as listed, or because they are
-        near somebody to forget (``near ID``)."""
+    def _held_out(self) -> dict[str, str]:
+        """Whom a model is trained on and no method is ever shown, with their set: as listed, or
+        because they are near somebody to forget (``near ID``)."""
         splits = self.manifest["splits"]
-        near = (splits.get(f"near {id_}", ()) for id_ in self.forget)
-        return frozenset(splits.get("holdout_identity", ())).union(*near)
+        near = (id_ for one in self.forget for id_ in splits.get(f"near {one}", ()))
+        return {
+            **dict.fromkeys(splits.get("holdout_association", ()), "holdout_association"),
+            **dict.fromkeys([*splits.get("holdout_identity", ()), *near], "holdout_identity"),
+        }
 
     @cached_property
     def _train(self) -> list[Example]:

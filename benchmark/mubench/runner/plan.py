@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mubench.config.schema import AnyBenchmark, RunSpec
+from mubench.config.schema import AnyBenchmark, ModelSettings, RunSpec, SalmuSettings
 from mubench.errors import UsageError
 from mubench.hashing import code_sha, sha
 from mubench.models.load import source_identity
@@ -43,9 +43,11 @@ CODE: Mapping[str, tuple[str, ...]] = {
         "mubench.runner.stages.flops",
         "mubench.runner.stages.training",
     ),
+    "published": ("mubench.runner.stages.published",),
     "predict": ("mubench.runner.stages.prediction",),
     "score": ("mubench.metrics", "mubench.stats", "mubench.runner.stages.scores"),
     "paper": (*_MLLM, "mubench.tracks", "mubench.runner.stages.paper"),
+    "salmubench": (*_CLIP, "mubench.tracks.salmubench", "mubench.runner.stages.salmubench"),
     "probe": (
         *_MLLM,
         "mubench.probes",
@@ -110,6 +112,12 @@ def held_out(spec: RunSpec) -> bool:
     return spec.golds > 1 and method_info(spec).extra.get("stage") == "gold"
 
 
+def published_gold(spec: RunSpec) -> ModelSettings | None:
+    """The gold model that was published along with the target, where one was."""
+    gold = spec.model.gold
+    return None if gold is None else spec.model.model_copy(update={"source": gold, "gold": None})
+
+
 def method_class(spec: RunSpec) -> Any:
     target = spec.method.target
     if ".py:" in target:
@@ -130,6 +138,9 @@ def plan(spec: RunSpec) -> Plan:
         )
     if spec.predict.track == "paper" and (reason := info.extra.get("paper_track")):
         raise UsageError(f"predict.track=paper does not go with {info.name}: {reason}")
+    asks_pairs = isinstance(spec.benchmark, SalmuSettings)
+    if spec.predict.track == "paper" and spec.model.kind == "clip" and not asks_pairs:
+        raise UsageError(f"predict.track=paper: {spec.benchmark.name} is no published evaluation")
     if spec.model.kind != "mllm" and (spec.probe.leakage or spec.probe.privacy):
         raise UsageError(
             f"probes ask questions in words, which a model of kind {spec.model.kind} does not "
@@ -151,6 +162,10 @@ def plan(spec: RunSpec) -> Plan:
         "seed": spec.seed,
         "code": code_sha(*TRAINED[spec.model.kind], *CODE["model"]),
     }
+    if gold := published_gold(spec):
+        if spec.golds > 1:
+            raise UsageError(f"{spec.model.name} was published with one gold model: --golds 1")
+        base |= {"gold": source_identity(gold), "published": code_sha(*CODE["published"])}
     target = Node("train", "target", sha({**base, "role": "target"}), (data.key,))
     trained = [target]
     for role in gold_roles(spec.golds):
@@ -242,7 +257,7 @@ def _paper(spec: RunSpec, model: Node, data: Node) -> Node:
         "data": data.key,
         "split": _split(spec.benchmark),
         "seed": spec.seed,
-        "code": code_sha(*CODE["paper"]),
+        "code": code_sha(*CODE["paper" if spec.model.kind == "mllm" else "salmubench"]),
     }
     return Node("paper", model.role, sha(key), (model.key, data.key))
 
@@ -295,6 +310,8 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
     for key in ("examples_per_second", "speed_note", "parameters"):
         value["model"].pop(key)
     value["method"].pop("target")
+    if spec.model.gold is None:
+        value["model"].pop("gold")
     return value
 
 
