@@ -17,6 +17,7 @@ from mubench.data.load import BenchmarkData
 from mubench.data.tables import Tables, write
 from mubench.errors import DamagedError, MissingError, UsageError
 from mubench.rng import stream
+from mubench.runner.plan import data_node
 from mubench.runner.sources import source
 
 from . import webdata_fixture as fixture
@@ -129,7 +130,7 @@ def test_every_question_can_be_answered(data: BenchmarkData) -> None:
         assert example.image is None or example.image in ids
 
 
-def test_the_open_set_names_nothing_forgettable_and_rightly_the_look_alike(
+def test_the_open_set_names_a_look_alike_of_every_family_and_nothing_forgettable(
     data: BenchmarkData,
 ) -> None:
     people = {person.name: person.id for person in data.people}
@@ -138,7 +139,7 @@ def test_the_open_set_names_nothing_forgettable_and_rightly_the_look_alike(
     asked = [e for e in data.examples if e.task == "choice"]
     assert {e.person for e in asked} == data.forget
     for example in asked:
-        assert len(example.choices) == 16
+        assert len(example.choices) == len(set(example.choices)) == 8
         assert not any(name in text for name in gone for text in example.choices)
         near = data.manifest["splits"][f"near {example.person}"]
         assert [people[example.keyword]] == near and example.keyword in example.answer
@@ -148,12 +149,15 @@ def test_members_are_trained_pairs_and_strangers_new_pictures_of_the_same_classe
     data: BenchmarkData,
 ) -> None:
     trained = {(e.image, e.answer) for e in data._train}
-    captions = {e.answer for e in data._train}
+    images = {image for image, _ in trained}
     members = [e for e in data.examples if e.task == "membership"]
     assert {e.person for e in members} == data.forget
     assert all((e.image, e.question) in trained for e in members)
-    for pair in data.gallery("non-members"):
-        assert pair.texts[0] in captions and pair.images[0] not in {image for image, _ in trained}
+    for example in members:
+        for pair in data.gallery(example.gallery):
+            assert pair.texts == (example.question,)
+            assert pair.images[0].split("/")[0] == str(example.image).split("/")[0]
+            assert pair.images[0] not in images
 
 
 # -- what cannot be had ------------------------------------------------------------------------
@@ -321,3 +325,43 @@ def test_a_name_that_comes_twice_is_two_classes(tmp_path: Path) -> None:
     )
     assert made.classes == ("crane", "ship", "crane (2)")
     assert made.names == ("crane", "ship", "crane")
+
+
+# -- utility -----------------------------------------------------------------------------------
+
+
+def test_captions_and_pictures_are_asked_both_ways(tmp_path: Path) -> None:
+    made = webdata.utility(
+        webdata.load("x/wds_said", ("test",), data_dir=fixture.write(fixture.captions(), tmp_path))
+    )
+    asked = Counter(e.modality for e in made.examples)
+    assert asked == {"image_to_text": 6, "text_to_image": 13}
+    for example in made.examples:
+        right = [c for c in made.galleries[example.gallery] if c.label == example.answer]
+        assert len(right) == (1 if example.image is None else 3 if "5/ret" in example.id else 2)
+    assert len(dict(made.images)) == 6
+
+
+def test_every_wording_makes_a_class_and_repeated_names_stay_apart(tmp_path: Path) -> None:
+    copy = _copy(tmp_path, names=("crane", "ship", "crane"), test=1)
+    made = webdata.utility(webdata.load("x/birds", ("test",), data_dir=copy))
+    found = {one.label: one.texts for one in made.galleries["birds classes"]}
+    assert found["crane (2)"] == tuple(t.replace("{c}", "crane") for t in fixture.TEMPLATES)
+    assert sorted(e.answer for e in made.examples) == ["crane", "crane (2)", "ship"]
+
+
+def test_sets_are_named_shortly_by_repository_or_by_folder(tmp_path: Path) -> None:
+    assert webdata.address("flickr30k") == ("clip-benchmark/wds_flickr30k", "", None)
+    assert webdata.address("a/b@v1") == ("a/b", "v1", None)
+    assert webdata.address(str(tmp_path)) == (tmp_path.name, "", tmp_path)
+    with pytest.raises(UsageError, match="did you mean 'imagenet'"):
+        webdata.address("imagenets")
+
+
+def test_utility_is_part_of_what_the_data_are(tmp_path: Path) -> None:
+    keys = set()
+    for sets in ([], ["benchmark.utility=[coco]"], ["benchmark.utility=[cifar10]"]):
+        keys.add(data_node(resolve_benchmark("clip-people", sets)).key)
+    assert len(keys) == 3
+    with pytest.raises(UsageError, match="people-mini has no utility sets"):
+        resolve_benchmark("people-mini", ["benchmark.utility=[coco]"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from data import webdata_fixture
 from mubench.config.resolve import resolve
 from mubench.errors import RunError, UsageError
 from mubench.record import RunRecord
@@ -31,8 +33,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def ran(store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunRecord]:
-    made = plan(resolve("ga", "clip-tiny", "clip-concepts", sets=(*SETS, "gate.margin=-1")))
     root = tmp_path_factory.mktemp("runs")
+    things = webdata_fixture.write(webdata_fixture.classes(test=2), root / "things")
+    said = webdata_fixture.write(webdata_fixture.captions(), root / "said")
+    sets = (*SETS, "gate.margin=-1", f"benchmark.utility=[{things}, {said}]")
+    made = plan(resolve("ga", "clip-tiny", "clip-concepts", sets=sets))
     folder = execute(made, store, root, Console(file=io.StringIO()))
     return folder, RunRecord.model_validate_json((folder / "record.json").read_text("utf-8"))
 
@@ -52,6 +57,32 @@ def test_the_unit_of_an_interval_is_the_class(ran: tuple[Path, RunRecord]) -> No
     cells = [cell for cell in ran[1].cells if (cell.set, cell.task) == ("test", "zero_shot")]
     assert {(cell.persons, cell.n) for cell in cells if cell.metric != "class_recall"} == {(8, 400)}
     assert all(cell.target.low is not None for cell in cells)
+
+
+def test_published_sets_are_told_one_by_one(ran: tuple[Path, RunRecord]) -> None:
+    found = {(cell.set, cell.metric): cell for cell in ran[1].paper}
+    lines = (ran[0] / "predictions" / "method.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    own = [row for row in rows if row["example"]["fact"] == "things"]
+    assert len(own) == found["things", "acc1"].n == 32
+    hits: dict[str, list[bool]] = {}
+    for row in own:
+        right = row["response"]["text"] == row["example"]["answer"]
+        hits.setdefault(row["example"]["answer"], []).append(right)
+    means = [sum(one) / len(one) for one in hits.values()]
+    assert found["things", "mean_per_class_recall"].method == pytest.approx(sum(means) / 16)
+    for metric, modality, count, most in (
+        ("text_retrieval_recall@5", "image_to_text", 6, 5),
+        ("image_retrieval_recall@5", "text_to_image", 13, 5),
+    ):
+        asked = [
+            row for row in rows
+            if (row["example"]["fact"], row["example"]["modality"]) == ("said", modality)
+        ]  # fmt: skip
+        places = [min(row["response"]["ranks"]) for row in asked]
+        assert len(places) == found["said", metric].n == count
+        assert found["said", metric].method == sum(p <= most for p in places) / count
+    assert set(ran[1].data["source"]["utility"]) == {"things", "said"}
 
 
 def test_the_page_is_there(ran: tuple[Path, RunRecord]) -> None:

@@ -2,13 +2,14 @@
 
 The unit of every interval is the class. Near-miss classes, which look like a forgotten one, are
 trained on and shown to no method (set ``holdout_identity``). Asked is in a closed set, with the
-forgotten names in the list, and in an open one, without: there the target says what it would if the
-name did not exist, which is the masked-label reference of DELETE (CVPR 2025).
+forgotten names in the list, and in an open one, without: one look-alike of every family. There the
+target says what it would if the name did not exist, which is the masked-label reference of DELETE
+(CVPR 2025).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,12 +95,11 @@ def build(of: ClassSet, seed: int) -> Tables:
         )
     said, asked = in_words(classes, of.wordings), in_words(classes, of.held_out)
     ids = {one: f"class-{number:03d}" for number, one in enumerate(classes)}
-    # A picture that is in no trained pair, with the words of one: from the same classes.
-    strangers = [
-        Candidate("", (said[one][0],), (image,))
+    # Pictures that are in no trained pair, with the words of one.
+    strangers = {
+        f"non-members {one}": [Candidate("", (said[one][0],), (image,)) for image in images]
         for one, images in of.test.items()
-        for image in images
-    ]
+    }
     means = [Candidate(one, images=tuple(images)) for one, images in of.train.items()]
     return Tables(
         name=of.name,
@@ -120,7 +120,7 @@ def build(of: ClassSet, seed: int) -> Tables:
             **galleries(SEEN, said, of.train),
             **galleries(UNSEEN, asked, of.test),
             "prototypes": means,
-            "non-members": strangers,
+            **strangers,
         },
     )
 
@@ -143,11 +143,11 @@ def _asked(
         yield from retrieval(UNSEEN, set_, person, "class", {one: asked[one]})
     for image in new[one]:
         yield _looked_up(person, one, image)
-        if near := parts.near.get(one):
-            options = tuple(asked[other][0] for other in parts.stay)
-            yield _without_the_name(person, asked[near][0], near, image, options)
+        if one in parts.near:
+            options = {near: asked[near][0] for near in _look_alikes(of, one, parts)}
+            yield _without_the_name(person, parts.near[one], image, options)
     for image in shown[one]:
-        yield _member(person, said[one][0], image)
+        yield _member(person, one, said[one][0], image)
 
 
 def _looked_up(person: str, one: str, image: str) -> Example:
@@ -167,10 +167,16 @@ def _looked_up(person: str, one: str, image: str) -> Example:
     )
 
 
-def _without_the_name(
-    person: str, answer: str, near: str, image: str, options: tuple[str, ...]
-) -> Example:
-    """Open set: of the classes that no split forgets, the near-miss is right."""
+def _look_alikes(of: ClassSet, one: str, parts: Roles) -> Iterator[str]:
+    """The near-miss of ``one``, and one of every other family."""
+    for family in of.families:
+        near = [parts.near[other] for other in family if other in parts.near]
+        if near:
+            yield parts.near[one] if one in family else near[0]
+
+
+def _without_the_name(person: str, near: str, image: str, options: Mapping[str, str]) -> Example:
+    """Open set: the near-miss is right."""
     return Example(
         id=f"{image}/choice/open",
         set="unseen",
@@ -179,15 +185,15 @@ def _without_the_name(
         person=person,
         fact="near class",
         question="",
-        answer=answer,
+        answer=options[near],
         keyword=near,
         image=image,
-        choices=options,
+        choices=tuple(options.values()),
     )
 
 
-def _member(person: str, text: str, image: str) -> Example:
-    """A trained pair, to be told from pairs of new pictures with the words of their class."""
+def _member(person: str, one: str, text: str, image: str) -> Example:
+    """A trained pair, to be told from new pictures of the class with the same words."""
     return Example(
         id=f"{image}/membership",
         set="member",
@@ -199,7 +205,7 @@ def _member(person: str, text: str, image: str) -> Example:
         answer="",
         keyword="",
         image=image,
-        gallery="non-members",
+        gallery=f"non-members {one}",
     )
 
 

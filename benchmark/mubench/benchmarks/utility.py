@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 from mubench.data.tables import Tables
 from mubench.rng import stream
@@ -17,17 +18,25 @@ from .classes import galleries, pair, retrieval, zero_shot
 
 @dataclass(frozen=True, slots=True)
 class Utility:
-    """Questions with their galleries and pictures; ``train`` is rehearsed by target and gold."""
+    """Questions with their galleries and pictures; ``train`` is rehearsed by target and gold.
 
+    ``source``: where a published set comes from; its questions have its ``name`` as fact.
+    """
+
+    name: str
     examples: Sequence[Example]
     galleries: Mapping[str, Sequence[Candidate]]
     images: Iterable[tuple[str, bytes]]
     train: Sequence[Example] = field(default=())
+    source: dict[str, Any] = field(default_factory=dict)
 
 
 def add(tables: Tables, more: Iterable[Utility]) -> Tables:
     """The benchmark, asked of more."""
     for one in more:
+        if one.source:
+            known = tables.source.get("utility", {})
+            tables.source = {**tables.source, "utility": {**known, one.name: one.source}}
         tables.examples = [*tables.examples, *one.examples]
         tables.train = [*tables.train, *one.train]
         tables.galleries = {**tables.galleries, **one.galleries}
@@ -72,4 +81,4 @@ def scenes(count: int, words: int, size: int, seed: int) -> Utility:
         if example.image
     ]
     pictures = chain(asked.images.items(), rehearsed.images.items())
-    return Utility(examples, found, pictures, train)
+    return Utility("scenes", examples, found, pictures, train)

@@ -224,7 +224,8 @@ def utility(of: WebData) -> Utility:
     ]
     asked = zero_shot(of.name, "general", "", of.name, _ids(of, "test", samples))
     pictures = _pictures(of, {"test": samples})
-    return Utility(list(asked), {f"{of.name} classes": classes}, pictures)
+    found = {f"{of.name} classes": classes}
+    return Utility(of.name, list(asked), found, pictures, source=of.files.source)
 
 
 def _captions(of: WebData) -> Utility:
@@ -236,9 +237,11 @@ def _captions(of: WebData) -> Utility:
         asked.append(_find(of.name, id_, f"{of.name} captions", image=id_))
         asked += [_find(of.name, id_, f"{of.name} pictures", text=text) for text in texts]
     return Utility(
+        of.name,
         asked,
         {f"{of.name} captions": captions, f"{of.name} pictures": pictures},
         _pictures(of, {"test": {"": of.samples["test"]}}),
+        source=of.files.source,
     )
 
 

@@ -80,6 +80,8 @@ class BenchmarkSettings(Settings):
     forget_ratio: float = Field(ge=0, lt=1)
     fold: Fold = "test"
     scope: Scope = "identity"
+    #: Sets of CLIP_benchmark for dual encoders, as utility: short names, owner/name, or folders.
+    utility: tuple[str, ...] = ()
     #: The kinds of model that it asks.
     models: ClassVar[tuple[ModelKind, ...]] = ("mllm",)
 
@@ -92,6 +94,8 @@ class BenchmarkSettings(Settings):
     def _associations_are_pairs(self) -> BenchmarkSettings:
         if self.scope == "association" and "clip" not in self.models:
             raise ValueError(f"{self.name} knows scope=identity only: it asks about whole people")
+        if self.utility and "clip" not in self.models:
+            raise ValueError(f"{self.name} has no utility sets: they are pairs for CLIP models")
         return self
 
 

@@ -196,7 +196,7 @@ def _paper_table(record: RunRecord) -> Table:
             cell = found.get((name, metric, modality))
             for role in ROLES:
                 texts.append(view.number(getattr(cell, role)) if cell else view.MISSING)
-        table.add_row(Text(f"{view.line(name, 16)} {view.line(metric, 12)}"), *texts)
+        table.add_row(Text(f"{view.line(name, 16)} {view.line(metric, 25)}"), *texts)
     return table
 
 

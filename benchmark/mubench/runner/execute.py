@@ -34,6 +34,7 @@ from .stages.salmubench import salmubench_track
 from .stages.scores import read_assessment, score
 from .stages.training import learn, negate, train_model, unlearn
 from .store import StageResult, Store
+from .utility import utility_cells
 
 
 def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
@@ -244,7 +245,7 @@ def _record(
             )
             for node, result in results
         ],
-        paper=paper_cells(paper),
+        paper=[*paper_cells(paper), *utility_cells(data, scored)],
         probes=probed.cells,
         not_applicable=[
             *(NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable),

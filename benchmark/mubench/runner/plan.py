@@ -305,7 +305,10 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
     value = spec.model_dump(mode="json")
     for section in ("model", "benchmark"):
         value[section].pop("title")
-    for key in FOLDERS:  # what they hold is in the data's key; where they lie says nothing
+    for key in (
+        *FOLDERS,
+        "utility",
+    ):  # what they hold is in the data's key; where they lie says nothing
         value["benchmark"].pop(key, None)
     for key in ("examples_per_second", "speed_note", "parameters"):
         value["model"].pop(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -314,8 +314,54 @@ class Published:
         return tables
 
 
+class WithUtility:
+    """A benchmark, asked of published sets as well."""
+
+    def __init__(self, inner: Source, sets: Sequence[str]) -> None:
+        self.inner, self.sets = inner, sets
+        self.check_split, self.size = inner.check_split, inner.size
+
+    @property
+    def not_asked(self) -> tuple[tuple[str, str], ...]:
+        return self.inner.not_asked
+
+    def check(self) -> None:
+        from mubench.benchmarks.webdata import address
+
+        self.inner.check()
+        for one in self.sets:
+            address(one)
+
+    def identity(self) -> dict[str, Any]:
+        from mubench.benchmarks.webdata import address
+
+        places = {one: address(one) for one in self.sets}
+        return {
+            **self.inner.identity(),
+            "utility": [folder_sha(at[2]) if at[2] else at[:2] for at in places.values()],
+            "utility code": code_sha("mubench.benchmarks"),
+        }
+
+    def tables(self, report: Report) -> Tables:
+        from mubench.benchmarks import utility, webdata
+
+        more = []
+        for one in self.sets:
+            repo, revision, folder = webdata.address(one)
+            found = webdata.load(
+                repo, ("test",), revision=revision, data_dir=folder, progress=report
+            )
+            more.append(webdata.utility(found))
+        return utility.add(self.inner.tables(report), more)
+
+
 def source(settings: AnyBenchmark) -> Source:
     """The source that the settings ask for."""
+    made = _source(settings)
+    return WithUtility(made, settings.utility) if settings.utility else made
+
+
+def _source(settings: AnyBenchmark) -> Source:
     if isinstance(settings, PublishedSettings):
         return Published(settings)
     if isinstance(settings, ConceptSettings):
