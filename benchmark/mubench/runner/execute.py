@@ -21,6 +21,7 @@ from mubench.types import ROLES, SETS, gold_roles
 
 from .folder import artifacts, samples, write_answers
 from .plan import Node, Plan, held_out, method_class, method_info, published_gold
+from .probe_answers import write as write_probes
 from .probing import Probed, probe
 from .progress import bar
 from .provenance import provenance
@@ -193,6 +194,7 @@ def _write_run(
     for role, replies in paper.items():
         if (written := replies / "replies.jsonl").exists():
             shutil.copyfile(written, partial / "predictions" / f"{role}.paper.jsonl")
+    write_probes(partial, probed.answers)
     record = _record(plan, data, scored, paper, probed, results, partial)
     text = record.model_dump_json(indent=2) + "\n"
     (partial / "record.json").write_text(text, encoding="utf-8")
@@ -246,7 +248,7 @@ def _record(
             for node, result in results
         ],
         paper=[*paper_cells(paper), *utility_cells(data, scored)],
-        probes=probed.cells,
+        probes=probed.answers.cells(plan.spec.seed),
         not_applicable=[
             *(NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable),
             *probed.not_applicable,
