@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 from mubench.data.tables import Tables
+from mubench.errors import UsageError
 from mubench.rng import stream
 from mubench.types import Candidate, Example
 
@@ -32,8 +33,10 @@ class Utility:
 
 
 def add(tables: Tables, more: Iterable[Utility]) -> Tables:
-    """The benchmark, asked of more."""
+    """The benchmark, asked of more. UsageError if two sets have one name."""
     for one in more:
+        if both := tables.galleries.keys() & one.galleries.keys():
+            raise UsageError(f"benchmark.utility: two sets are called '{one.name}' ({min(both)})")
         if one.source:
             known = tables.source.get("utility", {})
             tables.source = {**tables.source, "utility": {**known, one.name: one.source}}

@@ -21,6 +21,8 @@ from .classes import zero_shot
 from .concepts import ClassSet
 from .utility import Utility
 
+#: In ids of pictures, so that a set can be utility where its classes are forgotten.
+UTILITY = "utility"
 PICTURES = ("webp", "png", "jpg", "jpeg")
 NAMES, TEMPLATES, TYPE = (
     "classnames.txt",
@@ -222,8 +224,8 @@ def utility(of: WebData) -> Utility:
         Candidate(one, tuple(text.replace("{c}", name) for text in of.wordings))
         for one, name in zip(of.classes, of.names, strict=True)
     ]
-    asked = zero_shot(of.name, "general", "", of.name, _ids(of, "test", samples))
-    pictures = _pictures(of, {"test": samples})
+    asked = zero_shot(of.name, "general", "", of.name, _ids(of, UTILITY, samples))
+    pictures = _pictures(of, {UTILITY: samples})
     found = {f"{of.name} classes": classes}
     return Utility(of.name, list(asked), found, pictures, source=of.files.source)
 
@@ -231,7 +233,7 @@ def utility(of: WebData) -> Utility:
 def _captions(of: WebData) -> Utility:
     captions, pictures, asked = [], [], []
     for sample in of.samples["test"]:
-        id_, texts = _id(of, "test", sample), sample.label.splitlines()
+        id_, texts = _id(of, UTILITY, sample), sample.label.splitlines()
         captions += [Candidate(id_, (text,)) for text in texts]
         pictures.append(Candidate(id_, images=(id_,)))
         asked.append(_find(of.name, id_, f"{of.name} captions", image=id_))
@@ -240,7 +242,7 @@ def _captions(of: WebData) -> Utility:
         of.name,
         asked,
         {f"{of.name} captions": captions, f"{of.name} pictures": pictures},
-        _pictures(of, {"test": {"": of.samples["test"]}}),
+        _pictures(of, {UTILITY: {"": of.samples["test"]}}),
         source=of.files.source,
     )
 
