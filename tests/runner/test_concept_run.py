@@ -54,7 +54,11 @@ def ran(
     store: Store, sets: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, RunRecord]:
     root = tmp_path_factory.mktemp("runs")
-    made = plan(resolve("ga", "clip-tiny", "clip-concepts", sets=(*sets, "gate.margin=-1", "method.epochs=1")))
+    made = plan(
+        resolve(
+            "ga", "clip-tiny", "clip-concepts", sets=(*sets, "gate.margin=-1", "method.epochs=1")
+        )
+    )
     folder = execute(made, store, root, Console(file=io.StringIO()))
     return folder, RunRecord.model_validate_json((folder / "record.json").read_text("utf-8"))
 
