@@ -125,7 +125,7 @@ class Probe(_Record):
     to forget; None for too few people to tell.
     """
 
-    probe: Literal["leakage", "components", "membership", "memorisation"]
+    probe: Literal["leakage", "components", "membership", "memorisation", "recovery"]
     axes: dict[str, str]
     metric: str
     unit: str

@@ -145,6 +145,13 @@ def test_the_open_set_names_a_look_alike_of_every_family_and_nothing_forgettable
         assert [people[example.keyword]] == near and example.keyword in example.answer
 
 
+def test_the_text_tower_is_asked_of_retained_classes_in_new_words(data: BenchmarkData) -> None:
+    asked = [e for e in data.examples if e.modality == "text_to_text"]
+    assert {e.set for e in asked} == {"retain"} and len(asked) == 16 * len(HELD_OUT)
+    known = {text for one in data.gallery("trained classes") for text in one.texts}
+    assert not known & {e.question for e in asked}
+
+
 def test_members_are_trained_pairs_and_strangers_new_pictures_of_the_same_classes(
     data: BenchmarkData,
 ) -> None:

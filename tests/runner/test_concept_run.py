@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from pathlib import Path
@@ -11,10 +12,12 @@ from rich.console import Console
 
 from data import webdata_fixture
 from mubench.config.resolve import resolve
-from mubench.errors import RunError, UsageError
+from mubench.errors import DamagedError, RunError, UsageError
 from mubench.record import RunRecord
 from mubench.runner.execute import execute
 from mubench.runner.plan import plan
+from mubench.runner.probe_answers import stored
+from mubench.runner.rescore import verify
 from mubench.runner.store import Store
 
 
@@ -56,7 +59,10 @@ def ran(
     root = tmp_path_factory.mktemp("runs")
     made = plan(
         resolve(
-            "ga", "clip-tiny", "clip-concepts", sets=(*sets, "gate.margin=-1", "method.epochs=1")
+            "ga",
+            "clip-tiny",
+            "clip-concepts",
+            sets=(*sets, "gate.margin=-1", "method.epochs=1", "probe.recovery=true"),
         )
     )
     folder = execute(made, store, root, Console(file=io.StringIO()))
@@ -69,6 +75,7 @@ def test_every_set_has_its_headline_cells(ran: tuple[Path, RunRecord]) -> None:
         assert (set_, "zero_shot", "image_to_text") in found
         assert (set_, "retrieval", "text_to_image") in found
     assert ("test", "choice", "image_to_text") in found
+    assert ("retain", "retrieval", "text_to_text") in found
     assert ("forget", "prototype", "image_to_image") in found
     assert ("forget", "membership", "image_to_text") in found
     assert ran[1].label is not None
@@ -106,6 +113,23 @@ def test_published_sets_are_told_one_by_one(ran: tuple[Path, RunRecord]) -> None
     assert set(ran[1].data["source"]["utility"]) == {"things", "said"}
 
 
+def test_recovery_is_told_beside_gold_s_and_scored_again(ran: tuple[Path, RunRecord]) -> None:
+    found = {cell.axes["attack"]: cell for cell in ran[1].probes}
+    assert set(found) == {"1-shot prototypes", "5-shot prototypes", "relearned"}
+    for cell in found.values():
+        assert (cell.probe, cell.persons, cell.n) == ("recovery", 6, 300)
+        assert cell.difference.value == pytest.approx(cell.method.value - cell.gold.value)
+    assert verify(ran[0]) == []
+    assert "How little brings it back?" in (ran[0] / "report.html").read_text("utf-8")
+    path = ran[0] / "probes" / "recovery.method.jsonl.gz"
+    whole = path.read_bytes()
+    rows = gzip.decompress(whole).splitlines()
+    path.write_bytes(gzip.compress(b"\n".join([b'{"ranks": [0]}', *rows[1:]]) + b"\n"))
+    with pytest.raises(DamagedError, match="has no rank from 1 on"):
+        stored(ran[0], ran[1])
+    path.write_bytes(whole)
+
+
 def test_the_page_is_there(ran: tuple[Path, RunRecord]) -> None:
     page = (ran[0] / "report.html").read_text("utf-8")
     assert "image to text" in page and "zero" in page
@@ -117,6 +141,13 @@ def test_a_target_that_does_not_know_the_classes_is_refused(
     made = plan(resolve("ga", "clip-tiny", "clip-concepts", sets=(*sets, "gate.margin=0.9")))
     with pytest.raises(RunError, match="never learned the forget people: accuracy"):
         execute(made, store, tmp_path, Console(file=io.StringIO()))
+
+
+def test_a_language_model_has_no_prototypes() -> None:
+    with pytest.raises(UsageError, match="--probe recovery is of dual encoders"):
+        plan(resolve("ga", "llava-tiny", sets=["probe.recovery=true"]))
+    with pytest.raises(UsageError, match="or take --probe recovery"):
+        plan(resolve("ga", "clip-tiny", sets=["probe.leakage=true"]))
 
 
 def test_a_language_model_is_not_asked_of_classes() -> None:

@@ -141,6 +141,7 @@ def _asked(
     for set_ in ("unseen", "kept"):
         yield from zero_shot(UNSEEN, set_, person, "class", new)
         yield from retrieval(UNSEEN, set_, person, "class", {one: asked[one]})
+    yield from (_read(person, one, text) for text in asked[one])
     for image in new[one]:
         yield _looked_up(person, one, image)
         if one in parts.near:
@@ -148,6 +149,22 @@ def _asked(
             yield _without_the_name(person, parts.near[one], image, options)
     for image in shown[one]:
         yield _member(person, one, said[one][0], image)
+
+
+def _read(person: str, one: str, text: str) -> Example:
+    """A held-out wording among all classes in trained ones: the text tower alone."""
+    return Example(
+        id=f"{person}/kept/read/{text}",
+        set="kept",
+        task="retrieval",
+        modality="text_to_text",
+        person=person,
+        fact="class",
+        question=text,
+        answer=one,
+        keyword=one,
+        gallery=f"{SEEN} classes",
+    )
 
 
 def _looked_up(person: str, one: str, image: str) -> Example:

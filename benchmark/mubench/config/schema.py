@@ -54,6 +54,7 @@ class Probing(Settings):
 
     leakage: bool = False  # every path to a fact, and the target's components put back
     privacy: bool = False  # membership inference and memorisation
+    recovery: bool = False  # of dual encoders: prototypes of few pictures, and relearning
 
 
 class ModelSettings(Settings):

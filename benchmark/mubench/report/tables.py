@@ -237,8 +237,9 @@ def render(record: RunRecord, console: Console) -> None:
         console.print(_paper_table(record))
         say(_line(PAPER_LEGEND, style="dim"))
         console.print()
-    for sentence in (*probes.leakage_words(record), *probes.privacy_words(record)):
-        say(_line(sentence))
+    for words in (probes.leakage_words, probes.recovery_words, probes.privacy_words):
+        for sentence in words(record):
+            say(_line(sentence))
     if record.probes:
         console.print()
     if view.rows(record):

@@ -48,6 +48,14 @@ CODE: Mapping[str, tuple[str, ...]] = {
     "score": ("mubench.metrics", "mubench.stats", "mubench.runner.stages.scores"),
     "paper": (*_MLLM, "mubench.tracks", "mubench.runner.stages.paper"),
     "salmubench": (*_CLIP, "mubench.tracks.salmubench", "mubench.runner.stages.salmubench"),
+    "recovery": (
+        *_CLIP,
+        *_models("load", "packing", "retrieval"),
+        "mubench.methods.loops",
+        "mubench.probes.recovery",
+        "mubench.runner.stages.prediction",
+        "mubench.runner.stages.recovery",
+    ),
     "probe": (
         *_MLLM,
         "mubench.probes",
@@ -143,9 +151,11 @@ def plan(spec: RunSpec) -> Plan:
         raise UsageError(f"predict.track=paper: {spec.benchmark.name} is no published evaluation")
     if spec.model.kind != "mllm" and (spec.probe.leakage or spec.probe.privacy):
         raise UsageError(
-            f"probes ask questions in words, which a model of kind {spec.model.kind} does not "
-            "answer: leave out --probe"
+            f"these probes ask questions in words, which a model of kind {spec.model.kind} does "
+            "not answer: leave out --probe, or take --probe recovery"
         )
+    if spec.probe.recovery and spec.model.kind != "clip":
+        raise UsageError("--probe recovery is of dual encoders: a language model has no prototypes")
     if spec.model.kind not in spec.benchmark.models:
         raise UsageError(
             f"benchmark {spec.benchmark.name} asks {' and '.join(spec.benchmark.models)} models, "
@@ -286,6 +296,9 @@ def _probes(spec: RunSpec, info: MethodInfo, data: Node, models: Mapping[Any, No
         key = sha({**base, "kind": "privacy", "models": start})
         found.append(Node("privacy", BASE, key, (data.key,)))
         found += [node("privacy", role, model) for role, model in models.items()]
+    if spec.probe.recovery:
+        base |= {"training": spec.target.model_dump(), "code": code_sha(*CODE["recovery"])}
+        found += [node("recovery", role, model) for role, model in models.items()]
     return found
 
 
@@ -315,6 +328,8 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
     value["method"].pop("target")
     if spec.model.gold is None:
         value["model"].pop("gold")
+    if not spec.probe.recovery:
+        value["probe"].pop("recovery")
     return value
 
 
@@ -346,6 +361,7 @@ def estimate(spec: RunSpec, store: Store, made: Plan) -> dict[str, Estimate]:
         "leakage": weights * 1.2,
         "components": weights * 2.2,
         "privacy": weights * 1.5,
+        "recovery": training,
     }
     speed = spec.model.examples_per_second
     found: dict[str, Estimate] = {}

@@ -27,6 +27,11 @@ Report = Callable[[int, int, str], None]
 
 #: Code that every kind of benchmark depends on.
 RECORDS = ("mubench.types", "mubench.rng", "mubench.hashing")
+#: Code of classes to forget, drawn or published, and of tables.
+CLASSES = tuple(
+    f"mubench.benchmarks.{name}" for name in ("classes", "concepts", "flags", "utility", "webdata")
+)
+TABLES = ("mubench.data.tables", *RECORDS)
 #: Settings that name folders of the user's.
 FOLDERS = ("faces", "celebrity_faces", "data_dir")
 
@@ -188,7 +193,7 @@ class Concepts:
         alike = self.settings.dataset is None or self.settings.families
         missing = (("near-miss classes and open set", "benchmark.families names no look-alikes"),)
         return (
-            ("text tower", "class names alone say nothing about a class"),
+            ("text tower: sets but retain", "words alone say nothing about a class"),
             ("image tower: sets but forget and retain", "prototypes are asked of these alone"),
             *(() if alike else missing),
         )
@@ -222,7 +227,7 @@ class Concepts:
         return {
             **settings.model_dump(exclude={*BenchmarkSettings.model_fields, *FOLDERS}),
             "copy": settings.data_dir and folder_sha(settings.data_dir),
-            "code": code_sha("mubench.benchmarks", "mubench.data", "mubench_data", *RECORDS),
+            "code": code_sha(*CLASSES, "mubench.data.hub", *TABLES, "mubench_data"),
         }
 
     def size(self) -> Size:
@@ -339,7 +344,7 @@ class WithUtility:
         return {
             **self.inner.identity(),
             "utility": [folder_sha(at[2]) if at[2] else at[:2] for at in places.values()],
-            "utility code": code_sha("mubench.benchmarks"),
+            "utility code": code_sha(*CLASSES, "mubench.data.hub"),
         }
 
     def tables(self, report: Report) -> Tables:
