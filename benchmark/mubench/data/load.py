@@ -148,9 +148,14 @@ class BenchmarkData:
             for example in self._examples("train")
         ]
 
+    @property
+    def asks_pairs(self) -> bool:
+        """Whether dual encoders are asked, which choose from galleries."""
+        return (self.folder / "galleries.parquet").exists()
+
     @cached_property
     def _galleries(self) -> dict[str, tuple[Candidate, ...]]:
-        if not (self.folder / "galleries.parquet").exists():
+        if not self.asks_pairs:
             return {}
         found: dict[str, list[Candidate]] = {}
         for row in self._table("galleries"):
