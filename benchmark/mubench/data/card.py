@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from mubench.types import TASKS, Direction, Example, Modality
+from mubench.types import DIRECTIONS, TASKS, Direction, Example, Modality
 
 from .load import BenchmarkData
 from .splits import RATIOS, forget_count, forget_people, ratio_key
@@ -101,7 +101,8 @@ def _forgotten(data: BenchmarkData) -> dict[str, int]:
     splits = data.manifest["splits"]
     known = [person.id for person in data.people if person.role == "fictitious"]
     if "order" not in splits:
-        return {ratio: len(ids) for ratio, ids in splits.items()}
+        ratios = [name for name in splits if name.replace(".", "", 1).isdecimal()]
+        return {ratio: len(splits[ratio]) for ratio in ratios}
     counts = {ratio: forget_count(ratio, len(known)) for ratio in RATIOS}
     return {
         ratio_key(ratio): len(forget_people(splits, known, ratio, "test"))
@@ -187,13 +188,15 @@ def _counted(counts: Mapping[str, int]) -> list[tuple[str, str]]:
 
 def _examples_grid(title: str, counts: Mapping[tuple[str, str, Modality | Direction], int]) -> Grid:
     rows = list(dict.fromkeys((set_, task) for set_, task, _ in counts))
+    asked = {form for _, _, form in counts}
+    pairs: dict[Modality | Direction, str] = {
+        form: form.replace("_", " ") for form in DIRECTIONS if form in asked
+    }
+    forms = pairs or {"image_text": "image+text", "text": "text-only"}
     return Grid(
         title,
-        ("set", "task", "image+text", "text-only"),
-        [
-            (*row, *(str(counts.get((*row, form), 0)) for form in ("image_text", "text")))
-            for row in rows
-        ],
+        ("set", "task", *forms.values()),
+        [(*row, *(str(counts.get((*row, form), 0)) for form in forms)) for row in rows],
         words=2,
     )
 

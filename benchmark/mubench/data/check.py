@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from mubench.errors import UsageError
 from mubench.stats.bootstrap import MIN_PERSONS
 
 from . import promises as p
@@ -111,5 +112,9 @@ def check(data: BenchmarkData, progress: Progress = lambda *_: None) -> list[Fin
 
     ``progress(done, total, text)`` is called while pictures are decoded, which takes longest.
     """
+    if data.asks_pairs:
+        raise UsageError(
+            f"{data.manifest['name']} asks dual encoders: the promises are about questions in words"
+        )
     seen = Evidence(data, progress)
     return [promise.prove(seen) for promise in PROMISES]

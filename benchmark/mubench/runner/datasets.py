@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from mubench.config.resolve import presets, resolve_benchmark
-from mubench.config.schema import AnyBenchmark, PublishedSettings
+from mubench.config.schema import AnyBenchmark
 from mubench.data.load import BenchmarkData
 from mubench.data.tables import TABLES
 from mubench.errors import OutputError, UsageError
@@ -46,7 +46,7 @@ def find(what: str, store: Store) -> BenchmarkData:
     settings = resolve_benchmark(what)
     node = data_node(settings)
     if not store.has(node.kind, node.key):
-        verb = "pull" if isinstance(settings, PublishedSettings) else "build"
+        verb = "pull" if settings.is_published else "build"
         raise UsageError(f"'{what}' is not on this machine yet: mubench data {verb} {what}")
     return _open(store.read(node.kind, node.key).folder)
 
@@ -68,7 +68,7 @@ def share(data: BenchmarkData, out: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        for name in TABLES:
+        for name in (*TABLES, *(("galleries",) if data.asks_pairs else ())):
             shutil.copyfile(data.folder / f"{name}.parquet", partial / f"{name}.parquet")
         shutil.copyfile(data.folder / "manifest.json", partial / "manifest.json")
         write_card(data, partial, _pictures(data))
