@@ -147,9 +147,9 @@ def test_filters(visit):
     page.get_by_label("pruning").check()
     assert methods(page) == ["manu"]
     page.get_by_label("gradient", exact=True).check()
-    assert set(methods(page)) == {"manu", "npo", "ga"}
+    assert set(methods(page)) == {"manu", "npo", "idk", "ga"}
     page.get_by_label("show rows that are not ranked").uncheck()
-    assert set(methods(page)) == {"manu", "npo"}
+    assert set(methods(page)) == {"manu", "npo", "idk"}
     assert page.locator("#filter-count").inner_text() == " (1)"
     page.get_by_role("button", name="Reset").click()
     assert len(methods(page)) == 4
@@ -164,6 +164,21 @@ def test_chooses_columns(visit):
     page.get_by_label("Utility", exact=True).uncheck()
     assert "Utility" not in page.locator("#rows thead .group").all_inner_texts()
     assert "cols" in view(page)
+
+
+def test_what_leaks_has_a_heat_map_and_columns(visit):
+    page = visit()
+    page.wait_for_selector("#heat svg")
+    assert page.locator("#heat figcaption").all_inner_texts() == [
+        "npo on llava-tiny; bold: above gold for certain, in every seed"
+    ]
+    page.get_by_text("Columns", exact=True).click()
+    page.get_by_label("Leakage", exact=True).check()
+    page.get_by_label("Privacy", exact=True).check()
+    groups = page.locator("#rows thead .group").all_inner_texts()
+    assert groups[-3:] == ["Leakage", "Privacy", "Cost"]
+    row = page.locator("#rows tr[data-id]", has=page.get_by_role("link", name="npo"))
+    assert "+0.30" in row.inner_text()
 
 
 def test_scores_instead_of_gaps(visit):

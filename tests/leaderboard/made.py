@@ -247,10 +247,13 @@ def bundle(
 
 
 def records(root: Path) -> Path:
-    """Submissions as a leaderboard has them: a method near gold with three seeds, others on the way
-    with one, a broken one, and both references. Returns the bundle of ``idk``, to be spoilt."""
+    """Submissions as a leaderboard has them: a method near gold with three seeds and probes, others
+    on the way with one, a broken one, and both references. Returns the bundle of ``idk``, to be
+    spoilt."""
+    cells = [cell.model_dump(mode="json") for cell in PROBES]
     for seed in range(3):
-        bundle(root, "npo", seed, forget=0.3)
+        npo = bundle(root, "npo", seed, forget=0.3)
+        edit_record(npo, lambda values: values.update(probes=cells))
     bundle(root, "manu", forget=0.7)
     bundle(root, "ga", forget=0.2, kept=0.1)
     for name in ("none", "gold"):

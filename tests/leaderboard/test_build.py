@@ -27,9 +27,6 @@ def site(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("site")
     evil = made.records(root / "records")
     made.edit_record(evil, lambda v: v["method"].update(title=EVIL, formula=EVIL, paper=EVIL))
-    for npo in (root / "records").glob("*/*/npo/*"):
-        cells = [cell.model_dump(mode="json") for cell in made.PROBES]
-        made.edit_record(npo, lambda v, cells=cells: v.update(probes=cells))
     damaged = made.bundle(root / "records", "simnpo", forget=0.5)
     (damaged / "record.json").write_text("{}")
     done = build(root / "records", [], root / "site", lambda spec: made.Data())
