@@ -11,7 +11,7 @@ import typer
 
 from mubench.errors import EXIT_CODES, MubenchError
 
-from . import commands, data, leaderboard, scores
+from . import bench, commands, data, leaderboard, many, scores
 
 _CODES = "\n\n".join(f"  {code}: {meaning}" for code, meaning in EXIT_CODES.items())
 
@@ -28,8 +28,8 @@ def app() -> typer.Typer:
     )
     for command in (
         commands.run,
-        commands.sweep,
-        commands.tune,
+        many.sweep,
+        many.tune,
         commands.plan,
         commands.list_,
         commands.show,
@@ -67,12 +67,11 @@ def app() -> typer.Typer:
     board.command("validate")(leaderboard.validate)
     board.command("build")(leaderboard.build)
     made.add_typer(board, name="leaderboard")
-    bench = typer.Typer(help="How fast mubench is on this machine.", no_args_is_help=True)
-    bench.command("eval")(commands.bench_eval)
-    bench.command("unlearn")(commands.bench_unlearn)
-    bench.command("data")(commands.bench_data)
-    made.add_typer(bench, name="bench")
-    made.command("meta-eval")(commands.meta_eval)
+    speed = typer.Typer(help="How fast mubench is on this machine.", no_args_is_help=True)
+    for command in (bench.eval_, bench.unlearn, bench.data):
+        speed.command(command.__name__.rstrip("_"))(command)
+    made.add_typer(speed, name="bench")
+    made.command("meta-eval")(many.meta_eval)
     return made
 
 

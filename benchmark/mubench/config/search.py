@@ -1,7 +1,7 @@
 """What of a method is tuned: fields of its Config that say how values are drawn for them.
 
 ``Field(..., json_schema_extra={"log": (0.1, 10)})``: log-uniform between the two.
-``{"around": 8}``: log-uniform from the model's own setting / 8 to it * 8, for what depends on the
+``{"around": 3}``: log-uniform from the model's own setting / 3 to it * 3, for what depends on the
 model's size, e.g. learning rates. ``{"among": (1, 2, 4)}``: one of these, each as likely.
 """
 

@@ -76,7 +76,7 @@ class LearningConfig(Training):
     scope: Literal["lora", "full"] = "lora"
     lora_r: int = Field(default=16, gt=0)
     lora_alpha: int = Field(default=16, gt=0)
-    lr: float = Field(default=1e-4, gt=0, json_schema_extra={"around": 8})
+    lr: float = Field(default=1e-4, gt=0, json_schema_extra={"around": 3})
     epochs: float = Field(default=1.0, gt=0, json_schema_extra={"among": (1, 2, 4)})
     batch_size: int = Field(default=16, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"

@@ -48,7 +48,7 @@ class MIPEditor:
         strength: float = Field(default=1.0, gt=0, json_schema_extra={"log": (0.5, 5)})
         gamma: float = Field(default=1.0, ge=0)
         alpha: float = Field(default=1.0, ge=0)
-        lr: float = Field(default=5e-4, gt=0, json_schema_extra={"around": 8})
+        lr: float = Field(default=5e-4, gt=0, json_schema_extra={"around": 3})
         epochs: float = Field(default=1.0, gt=0, json_schema_extra={"among": (1, 2, 4)})
         batch_size: int = Field(default=6, gt=0)
         weight_decay: float = Field(default=0.0, ge=0, le=0)  # it would reach rows off the path

@@ -31,6 +31,6 @@ class MMUnlearner(GradientDifference):
 
     class Config(GradientDifference.Config):
         scope: Literal["lora", "full"] = "full"
-        lr: float = Field(default=1e-5, gt=0, json_schema_extra={"around": 8})
+        lr: float = Field(default=1e-5, gt=0, json_schema_extra={"around": 3})
         modality: Literal["both", "image_text", "text"] = "image_text"
         mask: Literal["mmunlearner"] = "mmunlearner"

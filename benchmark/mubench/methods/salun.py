@@ -26,7 +26,7 @@ class SalUn(GradientMethod):
     class Config(GradientConfig):
         alpha: float = Field(default=1.0, ge=0)
         scope: Literal["lora", "full"] = "full"
-        lr: float = Field(default=1e-5, gt=0, json_schema_extra={"around": 8})
+        lr: float = Field(default=1e-5, gt=0, json_schema_extra={"around": 3})
         mask: Literal["salun"] = "salun"
 
     def prepare(self, model, data, context):

@@ -35,7 +35,7 @@ class SKU(NegatedVector):
         )  # preservation divergence
         random_answers: int = Field(default=5, gt=0)  # K
         divergence_cap: float = Field(default=2.0, gt=0)  # nats a token, then it stops pushing
-        lr: float = Field(default=2e-4, gt=0, json_schema_extra={"around": 8})
+        lr: float = Field(default=2e-4, gt=0, json_schema_extra={"around": 3})
         warmup: float = Field(default=0.0, ge=0, lt=1)
         lora_r: int = Field(default=32, gt=0)
         lora_alpha: int = Field(default=16, gt=0)

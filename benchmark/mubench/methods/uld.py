@@ -40,7 +40,7 @@ class ULD(GradientMethod):
         scope: Literal["lora"] = "lora"
         lora_r: int = Field(default=32, gt=0)
         lora_alpha: int = Field(default=32, gt=0)
-        lr: float = Field(default=1e-3, gt=0, json_schema_extra={"around": 8})
+        lr: float = Field(default=1e-3, gt=0, json_schema_extra={"around": 3})
         epochs: float = Field(default=10, gt=0, json_schema_extra={"among": (3, 10)})
         batch_size: int = Field(default=32, gt=0)
         layers: int = Field(default=8, gt=0)  # of the language model, in the assistant

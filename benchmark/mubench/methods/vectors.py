@@ -21,7 +21,7 @@ class NegatedVector(GradientMethod):
 
     class Config(LearningConfig):
         scope: Literal["lora"] = "lora"
-        scale: float = Field(default=1.0, ge=0, json_schema_extra={"log": (0.1, 3)})
+        scale: float = Field(default=1.0, ge=0, json_schema_extra={"around": 3})
 
     def learn(self, model: TrainableModel, data: UnlearnData, context: Context) -> None:
         """The first stage: train the adapter that is to be subtracted."""

@@ -26,5 +26,5 @@ class WAGLE(NPO):
 
     class Config(NPO.Config):
         scope: Literal["lora", "full"] = "full"
-        lr: float = Field(default=1e-5, gt=0, json_schema_extra={"around": 8})
+        lr: float = Field(default=1e-5, gt=0, json_schema_extra={"around": 3})
         mask: Literal["wagle"] = "wagle"

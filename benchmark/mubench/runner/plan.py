@@ -38,7 +38,11 @@ ANSWERING: Mapping[ModelKind, tuple[str, ...]] = {
 }
 #: Code that a stage's result depends on; a change of it makes a new key.
 CODE: Mapping[str, tuple[str, ...]] = {
-    "model": ("mubench.methods.loops", "mubench.runner.stages.training"),
+    "model": (
+        "mubench.methods.loops",
+        "mubench.runner.stages.flops",
+        "mubench.runner.stages.training",
+    ),
     "predict": ("mubench.runner.stages.prediction",),
     "score": ("mubench.metrics", "mubench.stats", "mubench.runner.stages.scores"),
     "paper": (*_MLLM, "mubench.tracks", "mubench.runner.stages.paper"),

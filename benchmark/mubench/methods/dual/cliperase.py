@@ -34,7 +34,7 @@ class CLIPErase(DualMethod):
         fm: float = Field(default=3.0, ge=0, json_schema_extra={"log": (0.3, 10)})
         cm: float = Field(default=3.0, ge=0)
         cm_space: Literal["logits", "feature"] = "logits"
-        lr: float = Field(default=1e-6, gt=0, json_schema_extra={"around": 8})
+        lr: float = Field(default=1e-6, gt=0, json_schema_extra={"around": 3})
         weight_decay: float = Field(default=0.0, ge=0)
         epochs: float = Field(default=20.0, gt=0)
 

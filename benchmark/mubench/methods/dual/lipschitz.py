@@ -43,7 +43,7 @@ class Lipschitz(Edit):
         stop: float = Field(default=0.1, ge=0, le=1)
         epochs: float = Field(default=30.0, gt=0)  # over all sigmas
         batch_size: int = Field(default=64, gt=0)
-        lr: float = Field(default=5e-5, gt=0, json_schema_extra={"around": 8})
+        lr: float = Field(default=5e-5, gt=0, json_schema_extra={"around": 3})
         weight_decay: float = Field(default=0.2, ge=0)
         warmup: float = Field(default=0.0, ge=0, lt=1)
         schedule: Literal["linear", "cosine", "constant"] = "constant"

@@ -37,7 +37,7 @@ class NegMerge(Edit):
         towers: Towers = "image"
         epochs: float = Field(default=1.0, gt=0)
         batch_size: int = Field(default=16, gt=0)
-        lr: float = Field(default=1e-5, gt=0, json_schema_extra={"around": 8})
+        lr: float = Field(default=1e-5, gt=0, json_schema_extra={"around": 3})
         weight_decay: float = Field(default=0.1, ge=0)
 
     def unlearn(self, model, data: UnlearnData, context):

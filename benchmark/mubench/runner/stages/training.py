@@ -99,18 +99,26 @@ def _apply(
     from mubench.methods.base import Context, UnlearnData
     from mubench.models.load import load_model
 
+    from .flops import counting
+
     seed_libraries(integer(spec.seed, "unlearn"))
     model = load_model(spec.model, data.image, [target])
     before = model.fingerprint()
     context = Context(seed=spec.seed, report=report)
     given = UnlearnData(data.train("forget"), data.train("retain"), data.refusals)
     try:
-        getattr(method(method.Config(**spec.method.config)), stage)(model, given, context)
+        with counting() as flops:
+            getattr(method(method.Config(**spec.method.config)), stage)(model, given, context)
     except RunError as error:
         raise RunError(_keep_last_good(model, context.log, folder, str(error))) from error
     (folder / "log.json").write_text(json.dumps(context.log), encoding="utf-8")
     told = {key: context.log[key] for key in ("scope", "stopped") if key in context.log}
-    return {"delta": model.save_delta(folder), "fingerprint_before": before, **told}
+    return {
+        "delta": model.save_delta(folder),
+        "fingerprint_before": before,
+        "flops": flops.total,
+        **told,
+    }
 
 
 def _proof(
