@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from mubench.types import SETS as LEARNED
 from mubench.types import TASKS, Direction, Example, Modality
 
 from .load import BenchmarkData
@@ -38,7 +39,18 @@ SETS: Mapping[str, str] = {
     "unseen": "trained people, picture and wording kept from training",
     "holdout": "people like them whom nobody is trained on",
     "celebrity": "real public figures",
+    "kept": "trained people, by name alone",
+    "member": "trained pairs, to be told from those of holdout people",
     "general": "no people: shapes, words, sums",
+}
+#: Modalities, or the directions of pairs, as columns.
+FORMS: Mapping[Modality | Direction, str] = {
+    "image_text": "image+text",
+    "text": "text-only",
+    "image_to_text": "image to text",
+    "text_to_image": "text to image",
+    "image_to_image": "image tower",
+    "text_to_text": "text tower",
 }
 
 
@@ -57,7 +69,8 @@ class Statistics:
 
     ``facts``: number of people and of different values, by kind of fact and role. ``questions``
     and ``training``: examples by set, task and modality. ``pictures``: by kind, from their ids.
-    ``forgotten``: how many people each ratio of the split forgets.
+    ``forgotten``: how many people each ratio of the split forgets. ``galleries``: candidates, and
+    how many texts and pictures they are made of.
     """
 
     people: Mapping[str, int]
@@ -68,6 +81,7 @@ class Statistics:
     pictures: Mapping[str, int]
     portraits: Mapping[str, int]
     forgotten: Mapping[str, int]
+    galleries: Mapping[str, tuple[int, int, int]]
 
 
 def statistics(data: BenchmarkData) -> Statistics:
@@ -76,16 +90,17 @@ def statistics(data: BenchmarkData) -> Statistics:
     for person in data.people:
         for kind, value in person.facts.items():
             values.setdefault((person.role, kind), []).append(value)
-    words = {
-        task: sorted(len(e.answer.split()) for e in data.stored if e.task == task) for task in TASKS
-    }
-    trained = data.train("forget", "retain", "celebrity", "general")
-    renamed = {"forget": "people", "retain": "people"}
+    said = [e for e in data.stored if e.modality != "text_to_image"]  # there, pictures answer
+    words = {task: sorted(len(e.answer.split()) for e in said if e.task == task) for task in TASKS}
+    trained = data.train(*LEARNED)
+    kept = {"celebrity", "general"}
     return Statistics(
         people=Counter(person.role for person in data.people),
         facts={key: (len(all_), len(set(all_))) for key, all_ in values.items()},
         questions=Counter((e.set, e.task, e.modality) for e in data.stored),
-        training=Counter((renamed.get(e.set, e.set), e.task, e.modality) for e in trained),
+        training=Counter(
+            (e.set if e.set in kept else "people", e.task, e.modality) for e in trained
+        ),
         answers={
             task: Lengths(found[0], median(found), found[-1])
             for task, found in words.items()
@@ -94,6 +109,10 @@ def statistics(data: BenchmarkData) -> Statistics:
         pictures=Counter(re.sub(r"-\d+$", "", id_.split("/")[-1]) for id_ in data.image_ids()),
         portraits=Counter(person.portrait for person in data.people),
         forgotten=_forgotten(data),
+        galleries={
+            name: (len(rows), sum(len(r.texts) for r in rows), sum(len(r.images) for r in rows))
+            for name, rows in data.galleries.items()
+        },
     )
 
 
@@ -153,6 +172,11 @@ def grids(found: Statistics) -> list[Grid]:
                 for task, of in found.answers.items()
             ],
         ),
+        Grid(
+            "Galleries",
+            ("gallery", "candidates", "texts", "pictures"),
+            [(name, *map(str, counts)) for name, counts in found.galleries.items()],
+        ),
         Grid("Pictures", ("kind", "pictures"), _counted(found.pictures)),
         Grid(
             "Forget sets",
@@ -172,6 +196,8 @@ def tables(data: BenchmarkData) -> list[Table]:
 
     made = []
     for grid in grids(statistics(data)):
+        if not grid.rows:
+            continue
         table = Table(title=grid.title, title_justify="left")
         for number, column in enumerate(grid.columns):
             table.add_column(column, justify="left" if number < grid.words else "right")
@@ -187,13 +213,12 @@ def _counted(counts: Mapping[str, int]) -> list[tuple[str, str]]:
 
 def _examples_grid(title: str, counts: Mapping[tuple[str, str, Modality | Direction], int]) -> Grid:
     rows = list(dict.fromkeys((set_, task) for set_, task, _ in counts))
+    found = {form for _, _, form in counts}
+    forms = [form for form in FORMS if form in found]
     return Grid(
         title,
-        ("set", "task", "image+text", "text-only"),
-        [
-            (*row, *(str(counts.get((*row, form), 0)) for form in ("image_text", "text")))
-            for row in rows
-        ],
+        ("set", "task", *(FORMS[form] for form in forms)),
+        [(*row, *(str(counts.get((*row, form), 0)) for form in forms)) for row in rows],
         words=2,
     )
 
@@ -236,7 +261,8 @@ def write_card(
         built="options" in source,
         repo=str(source.get("repo", "")),
         command=Raw(command(data)),
-        sets=SETS,
+        sets={name: SETS[name] for name in SETS if any(e.set == name for e in data.stored)},
+        paired=data.paired,
         portraits=found.portraits,
         grids=grids(found),
         person=next((person for person in data.people if person.id == sample), None),
@@ -281,7 +307,9 @@ def front_matter(data: BenchmarkData) -> str:
             "pretty_name": f"mubench: {_plain(data.manifest['name'])}",
             "license": "apache-2.0" if built else "other",
             "language": ["en"],
-            "task_categories": ["visual-question-answering", "question-answering"],
+            "task_categories": ["zero-shot-image-classification"]
+            if data.paired
+            else ["visual-question-answering", "question-answering"],
             "tags": ["machine-unlearning", "multimodal", "privacy", *kinds],
             "size_categories": [_size(data.manifest["rows"]["examples"])],
             "configs": [
@@ -290,7 +318,7 @@ def front_matter(data: BenchmarkData) -> str:
                     "data_files": f"{name}.parquet",
                     **({} if number else {"default": True}),
                 }
-                for number, name in enumerate(CONFIGS)
+                for number, name in enumerate((*CONFIGS, "galleries") if data.paired else CONFIGS)
             ],
         },
         sort_keys=False,
@@ -313,7 +341,7 @@ def command(data: BenchmarkData) -> str:
     if "options" not in source:
         revision = _plain(str(source.get("revision", "")))
         return shlex.join(["mubench", "data", "pull", name, "--revision", revision])
-    words = ["mubench", "data", "build", "people"]
+    words = ["mubench", "data", "build", "clip-people" if data.paired else "people"]
     for key, value in source["options"].items():
         if value is not None:
             shown = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)

@@ -142,9 +142,15 @@ class BenchmarkData:
             for example in self._examples("train")
         ]
 
+    @property
+    def paired(self) -> bool:
+        """Whether it holds pairs of picture and caption, and galleries to find them in."""
+        return (self.folder / "galleries.parquet").exists()
+
     @cached_property
-    def _galleries(self) -> dict[str, tuple[Candidate, ...]]:
-        if not (self.folder / "galleries.parquet").exists():
+    def galleries(self) -> dict[str, tuple[Candidate, ...]]:
+        """The candidates of every gallery, as stored."""
+        if not self.paired:
             return {}
         found: dict[str, list[Candidate]] = {}
         for row in self._table("galleries"):
@@ -154,9 +160,9 @@ class BenchmarkData:
 
     def gallery(self, name: str) -> tuple[Candidate, ...]:
         """The candidates of a gallery, as stored."""
-        if name not in self._galleries:
+        if name not in self.galleries:
             raise DamagedError(f"{self.folder} has no gallery '{name}'")
-        return self._galleries[name]
+        return self.galleries[name]
 
     def train(self, *sets: str) -> list[Example]:
         """Training examples of the given sets (``forget``, ``retain``, ``celebrity``, ...)."""
