@@ -10,7 +10,6 @@ encoder, and one can be put into the other. Seeded; about ten minutes on two cor
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,13 +29,12 @@ from mubench.models.towers import to_open_clip
 from mubench.rng import integer, stream
 from mubench.types import Example
 
-from .base_model import printed
+from .base_model import SEED, keep_notes, printed
 
 if TYPE_CHECKING:
     from mubench.models.protocols import PairBatch
     from mubench_data.pairs import PairCorpus
 
-SEED = 20_000
 TOWER = "vision_tower."
 
 
@@ -153,18 +151,15 @@ def main() -> None:
         hold=in_range,
     )
     model.save(arguments.out)
-    losses = [entry["nll"] for entry in log]
-    notes = {
-        "command": "make base-model",
-        "seed": SEED,
-        "pictures": len(corpus.images),
-        "steps": arguments.steps,
-        "batch_size": arguments.batch_size,
-        "lr": arguments.lr,
-        "logit_scale": model.scale(),
-        "final_loss": sum(losses[-100:]) / len(losses[-100:]),
-    }
-    (arguments.out / "training.json").write_text(json.dumps(notes, indent=2) + "\n")
+    keep_notes(
+        arguments.out,
+        log,
+        pictures=len(corpus.images),
+        steps=arguments.steps,
+        batch_size=arguments.batch_size,
+        lr=arguments.lr,
+        logit_scale=model.scale(),
+    )
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,6 +113,14 @@ def printed(what: str) -> Callable[[int, int, str], None]:
     return report
 
 
+def keep_notes(folder: Path, log: Sequence[dict[str, float]], **notes: Any) -> None:
+    """Write how a checkpoint was made beside it; ``log``: the losses of its steps."""
+    losses = [entry["nll"] for entry in log[-100:]]
+    made = {"command": "make base-model", "seed": SEED, **notes}
+    made["final_loss"] = sum(losses) / len(losses)
+    (folder / "training.json").write_text(json.dumps(made, indent=2) + "\n")
+
+
 def main() -> None:
     from mubench_data.build import PeopleOptions
     from mubench_data.facts import PERSON_FACTS
@@ -167,18 +176,15 @@ def main() -> None:
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
     model.save(arguments.out)
-    losses = [entry["nll"] for entry in log]
-    notes = {
-        "command": "make base-model",
-        "seed": SEED,
-        "tower_accuracy": shown,
-        "examples": len(corpus.examples),
-        "steps": steps,
-        "batch_size": size,
-        "lr": arguments.lr,
-        "final_loss": sum(losses[-100:]) / len(losses[-100:]),
-    }
-    (arguments.out / "training.json").write_text(json.dumps(notes, indent=2) + "\n")
+    keep_notes(
+        arguments.out,
+        log,
+        tower_accuracy=shown,
+        examples=len(corpus.examples),
+        steps=steps,
+        batch_size=size,
+        lr=arguments.lr,
+    )
 
 
 if __name__ == "__main__":
