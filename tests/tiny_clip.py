@@ -11,7 +11,6 @@ from mubench.models.dual_encoder import OpenClipModel
 from mubench.models.open_clip_files import read, write
 from mubench.models.tiny import CLIP_CONFIG, build_clip, build_clip_tokenizer
 from mubench.rng import stream
-from mubench.types import Example
 
 NAMES = ("Anna Lee", "Bo Diaz", "Cy Young", "Dee Roy")
 
@@ -19,21 +18,6 @@ NAMES = ("Anna Lee", "Bo Diaz", "Cy Young", "Dee Roy")
 def picture(id_: str) -> Image.Image:
     """Noise: each id its own, always the same."""
     return Image.fromarray(stream(0, id_).integers(0, 256, (64, 64, 3), dtype="uint8"))
-
-
-def pair(name: str, view: int = 0, set: str = "forget") -> Example:
-    return Example(
-        id=f"{name}/{view}",
-        set=set,
-        task="pair",
-        modality="image_to_text",
-        person=name,
-        fact="name",
-        question="",
-        answer=f"a photo of {name}.",
-        keyword=name,
-        image=f"{name}-{view}",
-    )
 
 
 def clip_folder(folder: Path, seed: int = 0, **changes: object) -> Path:

@@ -1,7 +1,8 @@
 """A leaderboard of a thousand submissions: how long it takes to make, to open and to sort.
 
-The submissions are real ones (``leaderboards/records``) resampled by person: made for this test
-only, written nowhere else.
+The submissions are resampled for this test only and written nowhere else: the real ones of
+``leaderboards/records``, board by board, and those of a small made-up benchmark, so that the bar is
+looked at where there are none yet.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 
 from leaderboard import made
 from mubench.leaderboard import bundle as bundles
-from mubench.leaderboard.build import build, finder
+from mubench.leaderboard.build import Find, build, finder
 from mubench.rng import stream
 from mubench.runner.store import Store, default_root
 
@@ -24,6 +25,7 @@ pytestmark = [pytest.mark.bars, pytest.mark.timeout(1800)]
 
 RECORDS = Path(__file__).parents[2] / "leaderboards" / "records"
 SUBMISSIONS = 1000
+REFERENCES = ("none", "gold")
 
 
 class Real:
@@ -68,21 +70,28 @@ class Real:
         made.seal(folder)
 
 
-@pytest.fixture(scope="module")
-def thousand(tmp_path_factory) -> tuple[Path, float]:
+def real(board: str) -> tuple[list[Path], Find]:
+    """The submissions of a board, and where their questions are."""
+    folders = [folder for folder in bundles.find(RECORDS) if f"/{board}@" in str(folder)]
+    return folders, finder(Store(default_root()))
+
+
+def small(root: Path) -> tuple[list[Path], Find]:
+    made.records(root)
+    return bundles.find(root), lambda spec: made.Data()
+
+
+@pytest.fixture(scope="module", params=["made up", "people-mini", "clip-people"])
+def thousand(request, tmp_path_factory) -> tuple[Path, float]:
     """The site of a thousand submissions, and the seconds it took."""
     root = tmp_path_factory.mktemp("thousand")
-    real = [
-        Real(folder)
-        for folder in bundles.find(RECORDS)
-        if "people-mini" in str(folder) and folder.parent.name not in ("none", "gold")
-    ]
-    if not real:
-        pytest.skip("there is no submission of people-mini yet")
+    folders, find = small(root / "small") if request.param == "made up" else real(request.param)
+    submissions = [Real(folder) for folder in folders if folder.parent.name not in REFERENCES]
+    if not submissions:
+        pytest.skip(f"there is no submission of {request.param} yet")
     for number in range(SUBMISSIONS):
-        real[number % len(real)].resampled(root / "records", number)
-    find = finder(Store(default_root()))
-    find(real[0].record["spec"])  # builds people-mini
+        submissions[number % len(submissions)].resampled(root / "records", number)
+    find(submissions[0].record["spec"])  # builds the benchmark
     start = time.perf_counter()
     site = build(root / "records", [], root / "site", find)
     seconds = time.perf_counter() - start

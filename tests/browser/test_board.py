@@ -29,17 +29,11 @@ REPORTED = Reported.model_validate(
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("board")
-    for seed in range(3):
-        made.bundle(root / "records", "npo", seed, forget=0.3)
-    made.bundle(root / "records", "manu", forget=0.7)
-    made.bundle(root / "records", "ga", forget=0.2, kept=0.1)
-    for name in ("none", "gold"):
-        made.bundle(root / "records", name)
-    evil = made.bundle(root / "records", "idk", forget=0.5)
+    evil = made.records(root / "records")
     made.edit_record(
         evil,
         lambda v: (
-            v["method"].update(title=EVIL, formula=EVIL, paper=EVIL, kind=EVIL, notes=EVIL),
+            v["method"].update(title=EVIL, formula=EVIL, paper=EVIL, notes=EVIL),
             v["provenance"].update(command=EVIL, environment={EVIL: EVIL}),
             v["warnings"].append(EVIL),
         ),

@@ -19,7 +19,8 @@ from mubench.models.dual_encoder import OpenClipModel
 from mubench.models.load import scaled_delta
 from mubench.models.open_clip_files import read
 from mubench.registry import METHODS
-from tiny_clip import NAMES, clip_folder, pair, picture
+from pairs import pair
+from tiny_clip import NAMES, clip_folder, picture
 
 CLASSES = {name: entry.load() for name, entry in METHODS.entries().items()}
 CHANGING = [

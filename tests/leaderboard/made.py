@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,8 @@ from mubench.metrics.assessment import assess
 from mubench.record import RunRecord, Stage
 from mubench.rng import stream
 from mubench.runner.plan import method_info
+from mubench.runner.probe_answers import Answers, Leakage, Privacy
+from mubench.runner.probe_answers import write as write_probes
 from mubench.types import MODALITIES, ROLES, SETS, Example, Response
 
 CONTENT = "c0ffee" * 10 + "0123"
@@ -60,7 +63,32 @@ def examples() -> tuple[Example, ...]:
 
 
 def questions() -> Questions:
-    return Questions(CONTENT, examples(), {})
+    return Questions(CONTENT, examples(), {}, _probed)
+
+
+@cache
+def _probed(probe: str, seed: int = 0) -> Sequence[Example]:
+    """A few of the questions: three paths as multiple choice, one as cloze as well."""
+    from probes.material import ASKED, PEOPLE
+
+    if probe == "privacy":
+        return PEOPLE.all
+    paths = {("image", "choice"), ("name", "choice"), ("card", "choice"), ("card", "cloze")}
+    return [example for example in ASKED if (example.set, example.task) in paths]
+
+
+@cache
+def probe_answers() -> Answers:
+    """A method that gives the facts away on identity cards, and whose vision tower is to blame."""
+    from probes.material import BASE, GOLD, IGNORANT, KNOWING, PEOPLE, TARGET, model
+
+    leaky = model(lambda example: example.set == "card")
+    said = {"target": TARGET, "gold": GOLD, "method": leaky}
+    restored = {"vision": TARGET, "language": leaky}
+    seen = {"target": KNOWING, "gold": IGNORANT, "method": KNOWING, "base": BASE}
+    return Answers(
+        Leakage(_probed("leakage"), said, ["vision", "language"], restored), Privacy(PEOPLE, seen)
+    )
 
 
 def answers(name: str, seed: int, knows: dict[str, float]) -> list[Response]:
@@ -102,6 +130,8 @@ def run_values(method: str, seed: int, forget: float, kept: float) -> tuple[dict
     }
     by_id = {role: {r.example_id: r for r in found} for role, found in responses.items()}
     found = assess(examples(), by_id, scores, {}, seed)
+    # MANU stands for records that are older than the count of operations.
+    spent = {"delta": "lora"} | ({} if method == "manu" else {"flops": 3_200_000_000_000 + seed})
     record = RunRecord(
         run_id=f"{abs(int.from_bytes(f'{method}{seed}'.encode()[-6:])):012x}"[-12:],
         created="2026-11-21T08:00:00+00:00",
@@ -125,7 +155,11 @@ def run_values(method: str, seed: int, forget: float, kept: float) -> tuple[dict
         stages=[
             stage("train", "target"),
             stage("train", "gold"),
-            *([] if info.kind == "reference" else [stage("unlearn", "method", 12.0 + seed)]),
+            *(
+                []
+                if info.kind == "reference"
+                else [stage("unlearn", "method", 12.0 + seed, **spent)]
+            ),
             stage("score", None, 1.0),
         ],
         **dict(found),
@@ -147,10 +181,26 @@ def run_values(method: str, seed: int, forget: float, kept: float) -> tuple[dict
     return record.model_dump(mode="json"), files
 
 
-def stage(kind: str, role: str | None, seconds: float = 100.0) -> Stage:
+def probed_folder(root: Path) -> Path:
+    """The folder of a run that was probed, in which the other answers are as usual."""
+    folder = run_folder(root)
+    found = probe_answers()
+    write_probes(folder, found)
+    values = json.loads((folder / "record.json").read_text("utf-8"))
+    values["spec"]["probe"] = {"leakage": True, "privacy": True}
+    values["probes"] = [cell.model_dump(mode="json") for cell in found.cells(0)]
+    differ = {"detail": {"differ": found.leakage.differ}}
+    compared = stage("components", "method").model_dump(mode="json")
+    values["stages"].append({**compared, **differ})
+    (folder / "record.json").write_text(json.dumps(values), encoding="utf-8")
+    return folder
+
+
+def stage(kind: str, role: str | None, seconds: float = 100.0, **detail: object) -> Stage:
     return Stage(
-        kind=kind, role=role, key="5" * 64, cached=False, seconds=seconds, peak_mb=900.0, detail={}
-    )
+        kind=kind, role=role, key="5" * 64, cached=False, seconds=seconds, peak_mb=900.0,
+        detail=detail,
+    )  # fmt: skip
 
 
 def run_folder(
@@ -174,6 +224,18 @@ def bundle(
     made = pack(run, root)
     shutil.rmtree(root / ".runs")
     return made
+
+
+def records(root: Path) -> Path:
+    """Submissions as a leaderboard has them: a method near gold with three seeds, others on the way
+    with one, a broken one, and both references. Returns the bundle of ``idk``, to be spoilt."""
+    for seed in range(3):
+        bundle(root, "npo", seed, forget=0.3)
+    bundle(root, "manu", forget=0.7)
+    bundle(root, "ga", forget=0.2, kept=0.1)
+    for name in ("none", "gold"):
+        bundle(root, name)
+    return bundle(root, "idk", forget=0.5)
 
 
 def validator() -> Validator:

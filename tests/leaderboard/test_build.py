@@ -25,13 +25,7 @@ EVIL = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\"'&"
 def site(tmp_path_factory) -> Path:
     """Methods near gold, on the way, with three seeds, broken, and both references."""
     root = tmp_path_factory.mktemp("site")
-    for seed in range(3):
-        made.bundle(root / "records", "npo", seed, forget=0.3)
-    made.bundle(root / "records", "manu", forget=0.7)
-    made.bundle(root / "records", "ga", forget=0.2, kept=0.1)
-    for name in ("none", "gold"):
-        made.bundle(root / "records", name)
-    evil = made.bundle(root / "records", "idk", forget=0.5)
+    evil = made.records(root / "records")
     made.edit_record(evil, lambda v: v["method"].update(title=EVIL, formula=EVIL, paper=EVIL))
     damaged = made.bundle(root / "records", "simnpo", forget=0.5)
     (damaged / "record.json").write_text("{}")
@@ -62,6 +56,18 @@ def test_rows_stand_by_their_distance_to_gold_and_broken_ones_are_not_ranked(sit
 def test_seeds_make_one_row_and_few_of_them_a_badge(site):
     assert (row(site, "npo")["seeds"], row(site, "npo")["badges"]) == (3, ["rescored"])
     assert row(site, "manu")["badges"] == ["rescored", "single-seed"]
+
+
+def test_operations_are_shown_where_they_were_counted(site):
+    assert row(site, "npo")["flops"] == 3.2e12 + 1
+    assert row(site, "manu")["flops"] is None
+    pages = {name: (site / "runs" / f"{row(site, name)['id']}.html") for name in ("npo", "manu")}
+    assert "<dt>Compute</dt><dd>3.2 TFLOP</dd>" in pages["npo"].read_text("utf-8")
+    assert "<dt>Compute</dt><dd>n/a</dd>" in pages["manu"].read_text("utf-8")
+    (header, *lines) = csv.reader((pages["npo"].with_suffix("") / "row.csv").open())
+    assert {line[header.index("unlearning_flops")] for line in lines} == {
+        "3200000000000.0", "3200000000001.0", "3200000000002.0",
+    }  # fmt: skip
 
 
 def test_what_is_shown_is_what_was_measured(site):

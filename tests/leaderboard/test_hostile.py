@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from leaderboard import made
 from leaderboard.made import edit_record, edit_rows, seal, write_rows
 from mubench.config.resolve import resolve_benchmark
+from mubench.leaderboard import bundle as bundles
 from mubench.leaderboard import strict
 
 METHOD, TOKENS = "predictions/method.jsonl.gz", "predictions/method.tokens.jsonl.gz"
@@ -275,6 +277,10 @@ CASES = {
     "changed code": (in_record(lambda v: v["provenance"]["package"].update(dirty=True)), "was made by changed code"),
     "code that nobody knows": (in_record(lambda v: v["provenance"]["package"].update(commit=None)), "does not say which code"),
     "provenance that is a list": (in_record(lambda v: v["provenance"].update(package=[])), "does not say which code"),
+    "a method that needs a number": (in_record(lambda v: v["method"].update(needs=5)), "method.needs: "),
+    "a kind of method that nobody knows": (in_record(lambda v: v["method"].update(kind=SCRIPT)), "method.kind: "),
+    "operations in words": (in_record(lambda v: v["stages"][2]["detail"].update(flops="many")), "stages[2].detail.flops is no cost"),
+    "time that ran backwards": (in_record(lambda v: v["stages"][2].update(seconds=-1.0)), "stages[2].seconds is no cost"),
     "the paper track": (set_record("paper", [{"set": "forget", "modality": "text", "task": "choice", "metric": "accuracy", "n": 1, "target": 1.0, "gold": 0.0, "method": 0.0}]), "holds the paper track"),
     "made tomorrow": (set_record("created", "2999-01-01T00:00:00+00:00"), "in the future"),
     "made never": (set_record("created", "yesterday"), "is no time"),
@@ -338,17 +344,99 @@ def test_there_are_enough_cases():
     assert len(CASES) >= 40
 
 
-@pytest.mark.parametrize(
-    "name", ["record.json", "submission.json", METHOD, "predictions/gold.jsonl.gz", TOKENS]
-)
-def test_one_changed_byte_anywhere_is_found(name, folder, judge):
-    original = (folder / name).read_bytes()
-    step = max(1, len(original) // 25)
-    for place in [*range(0, len(original), step), len(original) - 1]:
+def flipped(path: Path, places) -> Iterator[int]:
+    """The file with one bit changed at each of the places, and at the end as it was."""
+    original = path.read_bytes()
+    for place in places(len(original)):
         spoilt = bytearray(original)
         spoilt[place] ^= 1
-        (folder / name).write_bytes(bytes(spoilt))
-        assert judge(folder, root(folder)).refusals, f"byte {place}"
+        path.write_bytes(bytes(spoilt))
+        yield place
+    path.write_bytes(original)
+
+
+def test_one_changed_byte_is_found_in_every_file(probed, tmp_path, judge):
+    folder = shutil.copytree(probed, tmp_path / Path(*probed.parts[-4:]))
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) == 17
+    for path in files:
+        for place in flipped(path, lambda size: {0, 9, size // 3, size // 2, size - 1}):
+            assert judge(folder, root(folder)).refusals, f"{path.name}, byte {place}"
+    assert judge(folder, root(folder)).refusals == []
+
+
+def test_every_byte_of_the_manifest_counts(folder):
+    """It alone has no hash elsewhere: it has its own, and one form."""
+    path = folder / "submission.json"
+    for place in flipped(path, range):
+        with pytest.raises(strict.Refusal):
+            bundles._submission(path)
+            pytest.fail(f"byte {place}")
+
+
+def probe(name, change):
+    """Change the rows of a probe's answers and make the hashes fit."""
+
+    def spoil(folder):
+        path = folder / "probes" / f"{name}.jsonl.gz"
+        found = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+        change(found)
+        write_rows(path, "".join(json.dumps(row) + "\n" for row in found).encode())
+        seal(folder)
+
+    return spoil
+
+
+def without(name):
+    def spoil(folder):
+        (folder / "probes" / name).unlink()
+        seal(folder)
+
+    return spoil
+
+
+def differing(*components):
+    return in_record(lambda v: v["stages"][-1]["detail"].update(differ=list(components)))
+
+
+PROBED = {
+    "less leakage": (in_record(lambda v: v["probes"][0]["difference"].update(value=-1.0)), "probes: leakage image choice choice: difference is"),
+    "a leak that is none": (in_record(lambda v: v["probes"][0].update(leaks=True)), "leaks is True, computed again False"),
+    "a probe left out": (in_record(lambda v: v["probes"].pop()), "probes: other ones when computed again"),
+    "a probe that did not happen": (set_spec("probe", "leakage", value=False), "is of no probe of the run"),
+    "no answers": (without("leakage.gold.jsonl.gz"), "probes/leakage.gold.jsonl.gz: is missing"),
+    "no base model": (without("privacy.base.jsonl.gz"), "probes/privacy.base.jsonl.gz: is missing"),
+    "no components": (without("components.vision.jsonl.gz"), "probes/components.vision.jsonl.gz: is missing"),
+    "an answer too few": (probe("leakage.method", lambda rows: rows.pop()), "questions"),
+    "an answer without a token": (probe("leakage.method", lambda rows: [row.update(tokens=[]) for row in rows]), "has no first token"),
+    "an answer with more": (probe("leakage.method", lambda rows: rows[0].update(evil=1)), "rows need just"),
+    "an answer that is a list": (probe("privacy.method", lambda rows: rows.__setitem__(0, [])), "does not hold one object a line"),
+    "tokens that are words": (probe("privacy.method", lambda rows: rows[0].update(tokens=["a", "b"])), "tokens"),
+    "no end token": (probe("privacy.method", lambda rows: rows[0]["tokens"].__delitem__(slice(1, None))), "needs a token of the answer and its end"),
+    "some gradients": (probe("privacy.method", lambda rows: rows[0].update(gradient=None)), "others none"),
+    "a number out of bounds": (probe("privacy.method", lambda rows: rows[0].update(gradient=1e300)), "a number out of bounds"),
+    "other answers": (probe("leakage.method", lambda rows: [row.update(text="I do not know.") for row in rows]), "computed again"),
+    "components that nobody has": (differing("tail"), "names no components that differ"),
+    "components twice": (differing("vision", "vision"), "names no components that differ"),
+    "components in words": (in_record(lambda v: v["stages"][-1].update(detail={"differ": "vision"})), "names no components that differ"),
+    "fewer components": (differing("vision"), "is of no probe of the run"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("probed")
+    return bundles.pack(made.probed_folder(root / "runs"), root)
+
+
+@pytest.mark.parametrize("name", PROBED)
+def test_probes_that_do_not_recompute_are_refused(name, probed, tmp_path, judge):
+    folder = shutil.copytree(probed, tmp_path / "bundle")
+    spoil, expected = PROBED[name]
+    spoil(folder)
+    (line,) = judge(folder).refusals
+    assert expected in line
+    assert line.isprintable() and len(line) < 1000
 
 
 def test_a_copy_of_another_submission_is_reported(tmp_path):

@@ -84,6 +84,18 @@ def test_a_bundle_holds_what_is_needed_and_nothing_else(run, tmp_path):
     assert set(row) == {"id", "response", "scores"}  # questions are the benchmark's
 
 
+def test_answers_to_probes_come_along_and_their_questions_do_not(tmp_path):
+    folder = bundles.pack(made.probed_folder(tmp_path / "runs"), tmp_path)
+    names = {path.name.removesuffix(".jsonl.gz") for path in (folder / "probes").iterdir()}
+    roles = ("target", "gold", "method")
+    assert names == {
+        *(f"leakage.{role}" for role in roles),
+        *(f"privacy.{role}" for role in (*roles, "base")),
+        "components.vision", "components.language",
+    }  # fmt: skip
+    assert made.validator()(folder).refusals == []
+
+
 def test_the_same_run_gives_the_same_bytes(run, tmp_path):
     one, two = (bundles.pack(run, tmp_path / name) for name in "ab")
     for path in one.rglob("*"):

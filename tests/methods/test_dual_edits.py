@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from methods.by_hand_dual import arrays, cosines, infonce, made, right, through_cosines
-from methods.toy_dual import FORGET, RETAIN, ToyDual, pair, vector
+from methods.toy_dual import FORGET, RETAIN, ToyDual, vector
 from mubench.methods import loops
 from mubench.methods.base import Context, UnlearnData
 from mubench.methods.dual import slug
@@ -17,6 +17,7 @@ from mubench.methods.dual.null_space import NullSpace, orthonormal
 from mubench.methods.dual.ridge_projection import RidgeProjection, ridge
 from mubench.methods.dual.slug import SLUG
 from mubench.methods.dual.ssd import SSD, dampening
+from pairs import pair
 
 TWICE = [*FORGET, pair("Ann", 1)]
 TWO = [pair(name) for name in ("Ann", "Bo")]  # fewer than the toy has dimensions

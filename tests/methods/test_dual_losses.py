@@ -22,7 +22,7 @@ from methods.by_hand_dual import (
     through_cosines,
     through_features,
 )
-from methods.toy_dual import FORGET, RETAIN, SCALE, ToyDual, pair, vector
+from methods.toy_dual import FORGET, RETAIN, SCALE, ToyDual, vector
 from mubench.errors import RunError
 from mubench.methods.base import Context, UnlearnData
 from mubench.methods.dual.cliperase import CLIPErase
@@ -34,6 +34,7 @@ from mubench.methods.dual.multidelete import MultiDelete
 from mubench.methods.dual.munba import MUNBa, bargain
 from mubench.methods.dual.shuffled import Shuffled
 from mubench.methods.dual.sim_min import SimilarityMinimisation
+from pairs import pair
 
 TWICE = [*FORGET, pair("Ann", 1)]
 DATA = UnlearnData(TWICE, RETAIN)

@@ -16,7 +16,7 @@ from methods.by_hand_dual import (
     right,
     through_cosines,
 )
-from methods.toy_dual import FORGET, RETAIN, ToyDual, pair
+from methods.toy_dual import FORGET, RETAIN, ToyDual
 from mubench.errors import RunError
 from mubench.methods import loops
 from mubench.methods.base import Context, UnlearnData
@@ -25,6 +25,7 @@ from mubench.methods.grad_diff import GradientDifference
 from mubench.methods.kl_min import KLMinimisation
 from mubench.methods.npo import NPO
 from mubench.methods.salun import SalUn
+from pairs import pair
 
 #: Ann is shown twice: her captions are both right.
 TWICE = [*FORGET, pair("Ann", 1)]

@@ -17,24 +17,10 @@ from torch import nn
 from mubench.models.contrastive import Contrastive
 from mubench.models.protocols import PairBatch
 from mubench.types import Example
+from pairs import pair
 
 WIDTH, FEATURES = 4, 3
 SCALE = 5.0
-
-
-def pair(name: str, view: int = 0, set: str = "forget") -> Example:
-    return Example(
-        id=f"{name}/{view}",
-        set=set,
-        task="pair",
-        modality="image_text",
-        person=name,
-        fact="name",
-        question="",
-        answer=f"a photo of {name}",
-        keyword=name,
-        image=f"{name}-{view}",
-    )
 
 
 FORGET = [pair(name) for name in ("Ann", "Bo", "Cy")]

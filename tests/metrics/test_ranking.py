@@ -8,7 +8,7 @@ import planted
 from metrics.test_labels import EXAMPLES, assessed, references
 from mubench.errors import UsageError
 from mubench.metrics.assessment import item_scores
-from mubench.metrics.ranking import Entry, standings
+from mubench.metrics.ranking import Entry, cost, standings
 from mubench.record import RunRecord, Stage
 
 
@@ -88,6 +88,26 @@ def test_the_front_is_what_nothing_beats_in_everything() -> None:
     quick, wasteful = entry("target", seconds=1), entry("forgot only by text", seconds=200)
     front = {one.name: one.front for one in standings([slow, quick, wasteful])}
     assert front["gold of another seed"] and front["target"]
+
+
+def test_operations_are_those_that_were_counted_or_not_applicable() -> None:
+    def run(*details: dict) -> RunRecord:
+        kinds = ("learn", "unlearn")[-len(details) :]
+        return RunRecord(
+            run_id="0" * 12, created="", status="ok", spec={}, method={}, data={}, provenance={},
+            cells=[],
+            stages=[
+                Stage(kind=kind, role="method", key="k", cached=False, seconds=2, peak_mb=1, detail=one)
+                for kind, one in zip(kinds, details, strict=True)
+            ],
+        )  # fmt: skip
+
+    assert cost([run({"flops": 3})]).flops == 3.0
+    assert cost([run({"flops": 3}, {})]).flops == 3.0  # what is only subtracted is not counted
+    assert cost([run({})]).flops is None
+    assert cost([run({}, {})]).seconds == 4
+    assert cost([run({"flops": 3}), run({"flops": 5})]).flops == 4.0
+    assert cost([run({"flops": 3}), run({})]).flops is None
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
-from methods.toy_dual import FORGET, ToyDual, pair
+from methods.toy_dual import FORGET, ToyDual
 from mubench.errors import RunError
 from mubench.models.contrastive import Contrastive
 from mubench.models.protocols import PairBatch
+from pairs import pair
 
 
 class Given(Contrastive):

@@ -16,7 +16,8 @@ from mubench.models.dual_encoder import OpenClipModel
 from mubench.models.open_clip_files import CONFIG, WEIGHTS, read, repository
 from mubench.models.tiny import build_clip, build_llava, build_tokenizer
 from mubench.models.towers import to_open_clip, to_transformers
-from tiny_clip import NAMES, clip_folder, pair, picture, tiny_clip
+from pairs import pair
+from tiny_clip import NAMES, clip_folder, picture, tiny_clip
 
 #: What weights of the text tower begin with.
 TEXT = ("transformer.", "token_embedding", "positional_embedding", "ln_final", "text_projection")

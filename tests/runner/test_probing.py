@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 
 import pytest
 
 from mubench.config.resolve import resolve
-from mubench.errors import UsageError
+from mubench.errors import DamagedError, UsageError
 from mubench.models.layouts import COMPONENTS
 from mubench.probes.leakage import TITLES
 from mubench.runner.plan import BASE, plan
+from mubench.runner.rescore import rescore, verify
 from mubench.runner.store import META
 from runner.quick import QUICK, Quick, _plan, error_line, mubench, quick_run
 
@@ -65,6 +68,51 @@ def test_nothing_put_back_is_the_method_and_everything_is_the_target(probed: Qui
             assert cell.method == same.method
         if cell.axes["components"] == "+".join(COMPONENTS):
             assert cell.method == same.target
+
+
+@pytest.fixture
+def folder(probed: Quick, tmp_path):
+    return shutil.copytree(probed.folder, tmp_path / "run")
+
+
+def change(folder, name: str, edit) -> None:
+    """Change the rows of a file of answers."""
+    path = folder / "probes" / f"{name}.jsonl.gz"
+    rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    for row in rows:
+        edit(row)
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+
+
+def test_the_cells_follow_from_the_stored_answers(probed: Quick, folder):
+    assert verify(folder) == []
+    assert rescore(folder, lambda _: None).probes == probed.record.probes
+    assert verify(folder) == []
+
+
+def test_other_answers_to_a_probe_are_found_out(folder):
+    def surer(row):
+        row["tokens"] = [[0.0, 0, *rest] for _, _, *rest in row["tokens"]]
+
+    change(folder, "leakage.method", surer)
+    changed, *wrong = verify(folder)
+    assert changed == "probes/leakage.method.jsonl.gz is not what was written"
+    assert wrong and all(line.startswith("probes: ") for line in wrong)
+    record = rescore(folder, lambda _: None)
+    assert verify(folder) == []
+    first = [
+        c.method.value for c in record.probes if (c.probe, c.metric) == ("leakage", "first_token")
+    ]
+    assert set(first) == {1.0}
+
+
+def test_missing_answers_to_a_probe_are_found_out(folder):
+    (folder / "probes" / "privacy.base.jsonl.gz").unlink()
+    missing, again = verify(folder)
+    assert missing == "probes/privacy.base.jsonl.gz is missing"
+    assert again.startswith("it cannot be scored again: ")
+    with pytest.raises(DamagedError, match=r"privacy\.base"):
+        rescore(folder, lambda _: None)
 
 
 def test_only_components_that_differ_are_asked_about_again(probed: Quick):

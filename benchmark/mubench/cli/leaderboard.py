@@ -171,18 +171,15 @@ def export(
 
 def _questions(cache: Path | None) -> Any:
     """The questions of a benchmark under a split, each made once."""
-    from mubench.data.load import BenchmarkData
     from mubench.leaderboard.validate import Questions
-    from mubench.runner.datasets import make
+    from mubench.runner.datasets import asked
 
     store, found = open_store(cache), {}
 
     def ask(spec: Any) -> Questions:
-        split = spec.benchmark.forget_ratio, spec.benchmark.fold
         key = spec.benchmark.model_dump_json()
         if key not in found:
-            folder = make(spec.benchmark, store, console(stderr=True)).folder
-            found[key] = Questions.of(BenchmarkData(folder, *split))
+            found[key] = Questions.of(asked(spec.benchmark, store, console(stderr=True)))
         return found[key]
 
     return ask

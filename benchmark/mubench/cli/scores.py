@@ -56,7 +56,8 @@ def _pictures(run: Path, cache: Path | None) -> Any:
     if not store.has("data", key):
         return lambda _: None
     settings = RunSpec.model_validate(record.spec).benchmark
-    return BenchmarkData(store.folder("data", key), settings.forget_ratio, settings.fold).png
+    folder = store.folder("data", key)
+    return BenchmarkData(folder, settings.forget_ratio, settings.fold, settings.scope).png
 
 
 def verify(

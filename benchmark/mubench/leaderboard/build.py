@@ -206,6 +206,7 @@ class Board:
             "kind": info.get("kind", ""),
             "retain": "retain" in info.get("needs", ()),
             "ratio": record.spec["benchmark"]["forget_ratio"],
+            "scope": record.spec["benchmark"]["scope"],
             "seeds": len(row.seeds),
             "badges": self.badges(row),
             "gated": standing.reason,
@@ -215,8 +216,11 @@ class Board:
             "rank": [standing.low, standing.high] if standing.low else None,
             "distance": _thousandths(standing.distance),
             "utility": None if standing.utility is None else round(1000 * standing.utility),
-            "seconds": round(row.seconds, 1),
-            "mb": round(row.peak_mb),
+            "seconds": round(row.cost.seconds, 1),
+            "flops": row.cost.flops,
+            "mb": round(row.cost.peak_mb),
+            "state": row.cost.state,
+            "overhead": row.cost.overhead and round(row.cost.overhead, 2),
             "persons": answered,
             "score": [_thousandths(row.value(c.id, "method")) for c in self.shown],
             "gap": [_thousandths(row.value(c.id, "gap")) for c in self.shown],
@@ -227,14 +231,13 @@ class Board:
         }
 
     def _references(self) -> list[dict[str, Any]]:
-        """Target, gold and guessing of every model and ratio, averaged over the rows' runs."""
-        groups: dict[tuple[str, float], list[Row]] = {}
+        """Target, gold and guessing of every model and split, averaged over the rows' runs."""
+        groups: dict[tuple[str, str], list[Row]] = {}
         for row in self.rows:
-            spec = row.first.spec
-            key = spec["model"]["name"], spec["benchmark"]["forget_ratio"]
-            groups.setdefault(key, []).append(row)
+            groups.setdefault((row.first.spec["model"]["name"], row.split), []).append(row)
         found = []
-        for (model, ratio), rows in sorted(groups.items()):
+        for (model, _), rows in sorted(groups.items()):
+            benchmark = rows[0].first.spec["benchmark"]
             row = max(rows, key=lambda row: len(row.seeds))
             for name, part in (("target", "target"), ("gold", "gold"), ("guess", "prior")):
                 values = [_thousandths(row.value(c.id, part)) for c in self.shown]
@@ -242,8 +245,8 @@ class Board:
                     names = {"target": "none", "gold": "gold"}
                     page = (r.id for r in rows if r.first.spec["method"]["name"] == names.get(name))
                     found.append(
-                        {"name": name, "model": model, "ratio": ratio, "score": values,
-                         "id": next(page, None)}
+                        {"name": name, "model": model, "ratio": benchmark["forget_ratio"],
+                         "scope": benchmark["scope"], "score": values, "id": next(page, None)}
                     )  # fmt: skip
         return found
 
@@ -308,7 +311,9 @@ class _Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        made.filters.update(number=view.number, interval=view.interval, yaml=_yaml, cell=_cell)
+        made.filters.update(
+            number=view.number, interval=view.interval, flops=view.flops, yaml=_yaml, cell=_cell
+        )
         return made
 
     def write(self, name: str, template: str, **values: Any) -> None:
@@ -418,7 +423,7 @@ def finder(store: Any) -> Find:
     from rich.console import Console
 
     from mubench.config.schema import RunSpec
-    from mubench.runner.datasets import make
+    from mubench.runner.datasets import asked
     from mubench.runner.plan import data_node
 
     def find(values: Mapping[str, Any]) -> BenchmarkData | None:
@@ -427,9 +432,8 @@ def finder(store: Any) -> Find:
             node = data_node(settings)
             if settings.kind == "published" and not store.has(node.kind, node.key):
                 return None
-            folder = make(settings, store, Console(stderr=True)).folder
+            return asked(settings, store, Console(stderr=True))
         except (MubenchError, ValueError):
             return None
-        return BenchmarkData(folder, settings.forget_ratio, settings.fold)
 
     return find

@@ -5,6 +5,7 @@
         record.json                 the run's record: every number, setting and version
         predictions/<name>.jsonl.gz id, response and scores of every question
         predictions/<name>.tokens.jsonl.gz  the true answers token by token, large and rarely read
+        probes/<name>.jsonl.gz      answers to the probes that were asked for
         weights/...                 the delta, where it is small and was to be attached
 
 Questions, answers and pictures are the benchmark's and no part of it.
@@ -16,6 +17,7 @@ import gzip
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,16 +27,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mubench.errors import DamagedError, OutputError, UsageError
 from mubench.hashing import file_sha, sha
 from mubench.record import Artifact, RunRecord
+from mubench.runner import probe_answers
 
 from . import strict
 from .redact import own_names, redact
 from .strict import AGAIN, Refusal
 
-MANIFEST, RECORD, TOKENS = "submission.json", "record.json", ".tokens.jsonl.gz"
+MANIFEST, RECORD = "submission.json", "record.json"
+END, TOKENS = ".jsonl.gz", ".tokens.jsonl.gz"
 #: Bytes of a delta that may be attached.
 ATTACH_LIMIT = 16 * 2**20
 _FILES = re.compile(
     r"submission\.json|record\.json|predictions/[a-z0-9][a-z0-9._-]{0,60}\.jsonl\.gz"
+    r"|probes/[a-z0-9][a-z0-9._+-]{0,60}\.jsonl\.gz"
     r"|weights/[a-z0-9][a-z0-9._-]{0,60}\.(safetensors|json)"
 )
 
@@ -88,14 +93,29 @@ class Bundle:
             if file.path.startswith("predictions/") and not file.path.endswith(TOKENS)
         }
 
+    @property
+    def probes(self) -> list[str]:
+        """Files of the probes' answers by name: leakage.target, ..."""
+        files = (file.path for file in self.submission.files)
+        return [Path(path).name.removesuffix(END) for path in files if path.startswith("probes/")]
+
+    def probe_rows(self, name: str) -> list[Any]:
+        """One row a question of a probe, as written. Refusal if they are not readable."""
+        path = f"probes/{name}{END}"
+        if name not in self.probes:
+            raise Refusal(path, "is missing", AGAIN)
+        return _parsed(path, self._lines(path), dict)
+
     def rows(self, name: str, asked: int | None = None) -> list[dict[str, Any]]:
         """One row a question, as written; Refusal if they are not readable, or not ``asked``."""
-        path, lines = self._lines(name)
+        path = f"predictions/{name}{END}"
+        lines = self._lines(path)
         if asked is not None and len(lines) != asked:
             raise Refusal(path, f"has {len(lines)} rows, the benchmark {asked} questions", AGAIN)
         rows = _parsed(path, lines, dict)
-        if (self.folder / f"predictions/{name}{TOKENS}").exists():
-            path, lines = self._lines(f"{name}{TOKENS.removesuffix('.jsonl.gz')}")
+        path = f"predictions/{name}{TOKENS}"
+        if (self.folder / path).exists():
+            lines = self._lines(path)
             if len(lines) != len(rows):
                 raise Refusal(path, f"has {len(lines)} rows for {len(rows)} answers", AGAIN)
             for row, tokens in zip(rows, _parsed(path, lines, list), strict=True):
@@ -107,21 +127,21 @@ class Bundle:
 
     def trusted_rows(self, name: str) -> list[dict[str, Any]]:
         """The rows of a bundle that was validated before, without tokens: read fast."""
-        path, lines = self._lines(name)
+        path = f"predictions/{name}{END}"
+        lines = self._lines(path)
         try:
             return list(json.loads(b"[" + b",".join(lines) + b"]"))
         except ValueError as error:
             raise Refusal(path, f"is not JSON ({error})", AGAIN) from error
 
-    def _lines(self, name: str) -> tuple[str, list[bytes]]:
-        path = f"predictions/{name}.jsonl.gz"
+    def _lines(self, path: str) -> list[bytes]:
         text = strict.unpack((self.folder / path).read_bytes(), path)
-        return path, text.removesuffix(b"\n").split(b"\n") if text else []
+        return text.removesuffix(b"\n").split(b"\n") if text else []
 
 
 def model_of(path: str) -> str:
     """Whose answers a prediction file holds."""
-    return path.removeprefix("predictions/").removesuffix(TOKENS).removesuffix(".jsonl.gz")
+    return path.removeprefix("predictions/").removesuffix(TOKENS).removesuffix(END)
 
 
 def _parsed(path: str, lines: list[bytes], kind: type) -> list[Any]:
@@ -164,10 +184,13 @@ def pack(
         for path in sorted((run / "predictions").glob("*.jsonl")):
             if path.name.endswith(".paper.jsonl"):
                 continue  # another evaluation, whose numbers have no intervals
-            rows, tokens = _slim(path)
-            for end, lines in ((".jsonl.gz", rows), (TOKENS, tokens)):
-                packed = gzip.compress("".join(f"{line}\n" for line in lines).encode(), 9, mtime=0)
-                (partial / "predictions" / f"{path.stem}{end}").write_bytes(packed)
+            answers, tokens = _slim(path)
+            for end, lines in ((END, answers), (TOKENS, tokens)):
+                _write_lines(partial / "predictions" / f"{path.stem}{end}", lines)
+        for path in sorted((run / probe_answers.FOLDER).glob(f"*{END}")):
+            if not path.name.endswith(f".{probe_answers.QUESTIONS}{END}"):
+                rows = map(json.loads, gzip.decompress(path.read_bytes()).splitlines())
+                _write_lines(partial / "probes" / path.name, _checked(path, rows))
         if delta is not None:
             _attach(delta, partial / "weights")
         values |= {"artifacts": [], "paper": []}
@@ -212,17 +235,28 @@ def _slim(path: Path) -> tuple[list[str], list[str]]:
     """The rows with the example's id instead of the example, which is the benchmark's; and apart
     from them their tokens."""
     rows, tokens = [], []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        tokens.append(row["response"].pop("tokens", []))
+        rows.append({"id": row.pop("example")["id"], **row})
+    return _checked(path, rows), _checked(path, tokens)
+
+
+def _checked(path: Path, rows: Iterable[Any]) -> list[str]:
+    """Rows of the file as compact lines. UsageError if they hold what is no number."""
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            tokens.append(_compact(row["response"].pop("tokens", [])))
-            rows.append(_compact({"id": row.pop("example")["id"], **row}))
+        return [_compact(row) for row in rows]
     except ValueError as error:
         raise UsageError(
             f"{path} holds NaN or infinite log-probabilities: the model is broken, and such a run "
             "cannot be submitted"
         ) from error
-    return rows, tokens
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    text = "".join(f"{line}\n" for line in lines)
+    path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
 
 
 def _compact(value: Any) -> str:

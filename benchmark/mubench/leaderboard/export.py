@@ -11,29 +11,37 @@ from typing import Any
 
 from mubench import __version__
 from mubench.errors import UsageError
+from mubench.metrics.ranking import cost
 from mubench.record import Cell, RunRecord, Value
 from mubench.report import view
 
 _PARTS = ("target", "gold", "method", "difference", "gap")
+_COST = ("unlearning_seconds", "unlearning_peak_mb", "unlearning_flops")
 
 
 def csv(records: Sequence[RunRecord]) -> str:
-    """One line a cell, with every interval."""
+    """One line a cell, with every interval, and what unlearning took."""
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
     named = [part.replace("method", "score") for part in _PARTS]  # its name is a column, too
     names = [f"{part}{end}" for part in named for end in ("", "_low", "_high")]
     head = ("benchmark", "version", "model", "method", "seed", "set", "modality", "task", "metric")
-    writer.writerow([*head, "unit", "better", "n", "persons", *names])
+    writer.writerow([*head, "unit", "better", "n", "persons", *names, *_COST])
     for record in records:
         who = view.identity(record)
         start = (who.benchmark, record.data.get("version"), who.model, who.method, who.seed)
+        spent = _spent(record)
         for cell in record.cells:
             place = (cell.set, cell.modality, cell.task, cell.metric, cell.unit, cell.better)
             values = [x for part in _PARTS for x in _three(getattr(cell, part))]
-            row = [*start, *place, cell.n, cell.persons, *values]
+            row = [*start, *place, cell.n, cell.persons, *values, *spent]
             writer.writerow([_inert(part) for part in row])
     return out.getvalue()
+
+
+def _spent(record: RunRecord) -> tuple[float, float, float | None]:
+    found = cost([record])
+    return found.seconds, found.peak_mb, found.flops
 
 
 def _three(value: Value | None) -> tuple[float | None, float | None, float | None]:
@@ -74,6 +82,13 @@ def latex(records: Sequence[RunRecord]) -> str:
         title = f"{view.MODALITY_TITLES.get(modality, modality)} {task} {metric}"
         found = [_find(record, (set_, modality, task, metric)) for record in records]
         lines.append(" & ".join([tex(set_), tex(title), *map(_gap, found)]) + r" \\")
+    lines.append(r"\midrule")
+    spent = [cost([record]) for record in records]
+    for title, values in (
+        ("time", [f"{one.seconds:.0f} s" for one in spent]),
+        ("compute", ["--" if one.flops is None else view.flops(one.flops) for one in spent]),
+    ):
+        lines.append(" & ".join(["unlearning", title, *values]) + r" \\")
     who = view.identity(records[0])
     what = f"gap to gold (0: like gold, 1: nothing forgotten), 95 % interval; {who.benchmark}"
     return "\n".join([f"% {tex(what)}", *lines, r"\bottomrule", r"\end{tabular}", ""])
@@ -143,6 +158,11 @@ def eee(record: RunRecord) -> dict[str, Any]:
                 "base_model": who.model,
                 "unlearning_method": who.method,
                 "seed": who.seed,
+                **{
+                    name: f"{value:.6g}"
+                    for name, value in zip(_COST, _spent(record), strict=True)
+                    if value is not None
+                },
             },
         },
         "evaluation_results": [_eee_result(record, cell) for cell in record.cells if cell.headline],

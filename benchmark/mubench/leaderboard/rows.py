@@ -17,7 +17,7 @@ from mubench.hashing import sha
 from mubench.metrics import ranking
 from mubench.metrics.catalogue import METRICS
 from mubench.metrics.labels import utility
-from mubench.metrics.ranking import Standing
+from mubench.metrics.ranking import Cost, Standing
 from mubench.record import Cell, RunRecord, Value
 from mubench.types import ASPECTS, MODALITIES, SETS, TASKS, Example
 
@@ -75,27 +75,18 @@ class Row:
 
     @property
     def split(self) -> str:
-        """The forget ratio, as text: it says which questions were asked."""
-        return f"{self.first.spec['benchmark']['forget_ratio']:g}"
+        """Who is forgotten and what of them, as text: it says which questions were asked."""
+        benchmark = self.first.spec["benchmark"]
+        return f"{benchmark['forget_ratio']:g}-{benchmark['scope']}"
 
     @property
     def is_reference(self) -> bool:
         """Whether this is target or gold run as if it were a method: shown, never ranked."""
         return bool(self.first.method.get("kind") == "reference")
 
-    @property
-    def seconds(self) -> float:
-        """What unlearning alone took, as a mean over the seeds."""
-        return statistics.fmean(_cost(record, "seconds") for record in self.records)
-
-    @property
-    def peak_mb(self) -> float:
-        return statistics.fmean(_cost(record, "peak_mb") for record in self.records)
-
-
-def _cost(record: RunRecord, part: str) -> float:
-    costs = [getattr(stage, part) for stage in record.stages if stage.kind in ("learn", "unlearn")]
-    return 0.0 if not costs else sum(costs) if part == "seconds" else max(costs)
+    @cached_property
+    def cost(self) -> Cost:
+        return ranking.cost(self.records)
 
 
 def _setting(record: RunRecord, *without: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ BUNDLE_LIMIT = 64 * 2**20
 FILE_LIMIT = 64
 #: Characters of one string; an honest answer is a few hundred long.
 STRING_LIMIT = 20_000
-_EXACT = 2**53  # integers beyond it are not the same in every reader
+_WHOLE_LIMIT = 10**21  # operations of a long training are the largest honest count
 _PLAIN_JOINERS = "\u200c\u200d"
 _PRINTABLE = re.compile(rb"[ -~\n]*").fullmatch
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
@@ -126,7 +126,7 @@ def parse(data: bytes, where: str, limit: int = JSON_LIMIT) -> Any:
         return value
 
     def whole(text: str) -> int:
-        if len(text) > 17 or abs(int(text)) > _EXACT:
+        if len(text) > 22 or abs(int(text)) > _WHOLE_LIMIT:
             raise Refusal(where, f"holds the number {text[:40]}, out of range", AGAIN)
         return int(text)
 

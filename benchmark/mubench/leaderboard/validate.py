@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
@@ -25,10 +25,12 @@ from mubench.data.load import BenchmarkData
 from mubench.errors import MubenchError
 from mubench.metrics import scoring
 from mubench.metrics.assessment import assess, item_scores
+from mubench.probes import leakage, privacy
 from mubench.record import Assessment, Cell, RunRecord, Value
-from mubench.runner.rescore import alike
+from mubench.runner import probe_answers
+from mubench.runner.rescore import alike, differing
 from mubench.runner.stages.scores import answer_prior
-from mubench.types import Example, Response, gold_roles
+from mubench.types import Example, MethodInfo, Response, gold_roles
 
 from . import bundle as bundles
 from .bundle import RECORD, Bundle
@@ -38,9 +40,13 @@ from .strict import AGAIN, STRING_LIMIT, Refusal, is_name, visible
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _RUN_ID = re.compile(r"[0-9a-f]{12}")
-_RESPONSE = TypeAdapter(Response)
+_RESPONSE, _METHOD = TypeAdapter(Response), TypeAdapter(MethodInfo)
 #: Candidates, or tokens of an answer.
 LIST_LIMIT = 4096
+#: Log-probabilities, ranks, norms: sums of such numbers stay finite.
+NUMBER_LIMIT = 1e12
+#: Seconds, megabytes, operations.
+COST_LIMIT = 1e21
 #: How far above 0 a log-probability may lie: half precision rounds.
 ROUNDING = 1e-3
 
@@ -52,10 +58,16 @@ class Questions:
     content_sha: str
     examples: Sequence[Example]
     prior: Mapping[str, float]
+    #: The questions of a probe by its name and the run's seed.
+    probed: Callable[[str, int], Sequence[Example]]
 
     @staticmethod
     def of(data: BenchmarkData) -> Questions:
-        return Questions(data.manifest["content_sha"], data.examples, answer_prior(data))
+        def probed(probe: str, seed: int) -> Sequence[Example]:
+            return leakage.probes(data) if probe == "leakage" else privacy.questions(data, seed).all
+
+        content = data.manifest["content_sha"]
+        return Questions(content, data.examples, answer_prior(data), cache(probed))
 
 
 @dataclass
@@ -97,8 +109,6 @@ class Validator:
             questions = self._questions(bundle.record, spec)
             self._check_numbers(bundle, spec, questions)
             verdict.notes += self._copies.add(bundle)
-            if bundle.record.probes:
-                verdict.notes.append("its probes are as submitted: their answers are not in it")
         except Refusal as refusal:
             verdict.refusals.append(str(refusal))
         except OSError as error:
@@ -143,9 +153,10 @@ class Validator:
             if file.path.endswith(bundles.TOKENS) and bundles.model_of(file.path) not in roles:
                 raise Refusal(file.path, "is of no model of the run", "remove it")
         _check_counts(record, questions.examples)
-        answers = (f.path + f.sha256 for f in bundle.submission.files if f.path != RECORD)
-        ratio = spec.benchmark.forget_ratio
-        key = (*answers, f"{spec.seed} {ratio} {questions.content_sha}")
+        files = bundle.submission.files
+        answers = (f.path + f.sha256 for f in files if f.path.startswith("predictions/"))
+        split = f"{spec.benchmark.forget_ratio} {spec.benchmark.scope}"
+        key = (*answers, f"{spec.seed} {split} {questions.content_sha}")
         if key not in self._scored:
             responses = {role: _answers(bundle, role, questions.examples) for role in roles}
             scores = {
@@ -165,6 +176,7 @@ class Validator:
             said, computed = (one.model_dump()[name] for one in (record, found))
             if not alike(said, computed):
                 raise Refusal(RECORD, f"its {name} is not what its predictions give", AGAIN)
+        _check_probes(bundle, questions)
         if not any(cell.gap for cell in cells if cell.set == "forget" and cell.headline):
             raise Refusal(
                 RECORD,
@@ -203,9 +215,28 @@ def _check_origin(record: RunRecord) -> None:
             "was made by changed code" if changed else "does not say which code made it",
             "run again from a clean checkout or a release of mubench",
         )
+    _check_costs(record)
     dumped = record.model_dump(mode="json", exclude={"cells"})
     if redact(dumped) != dumped:
         raise Refusal(RECORD, f"{_first_leak(dumped)} holds a path, a secret or a mail", AGAIN)
+
+
+def _check_costs(record: RunRecord) -> None:
+    """The method says what it is, and what it took are numbers that add up."""
+    try:
+        _METHOD.validate_python(record.method)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Refusal(RECORD, f"method.{where}: {first['msg']}", AGAIN) from error
+    for number, stage in enumerate(record.stages):
+        for name, value in (
+            ("seconds", stage.seconds),
+            ("peak_mb", stage.peak_mb),
+            ("detail.flops", stage.detail.get("flops", 0)),
+        ):
+            if not _is_number(value) or not 0 <= value <= COST_LIMIT:
+                raise Refusal(RECORD, f"stages[{number}].{name} is no cost", AGAIN)
 
 
 def _first_leak(value: Any, path: str = "") -> str:
@@ -243,7 +274,7 @@ def _check_spec(record: RunRecord) -> RunSpec:
         raise Refusal(RECORD, "method and data are not those of its spec", AGAIN)
     if spec.benchmark.name not in presets("benchmarks"):
         raise Refusal(RECORD, f"there is no benchmark '{spec.benchmark.name}'", "see: mubench data")
-    own = {"forget_ratio"}
+    own = {"forget_ratio", "scope"}  # other rows
     published = resolve_benchmark(spec.benchmark.name).model_dump(mode="json", exclude=own)
     used = spec.benchmark.model_dump(mode="json", exclude=own)
     changed = sorted(key for key in published if used.get(key) != published[key])
@@ -334,9 +365,11 @@ def _response(value: Any, example: Example, where: str) -> Response:
 
 
 def _odd(value: Any) -> str:
-    """What no honest response holds: endless texts and lists, truth values among numbers."""
+    """What no honest response holds: endless texts, lists and numbers, truth values among them."""
     if isinstance(value, str) and len(value) > STRING_LIMIT:
         return "has an endless text"
+    if isinstance(value, int | float) and abs(value) > NUMBER_LIMIT:
+        return "has a number out of bounds"
     if isinstance(value, list):
         if len(value) > LIST_LIMIT or any(isinstance(part, bool) for part in value):
             return "has an odd list"
@@ -372,6 +405,32 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return "/".join(_shown(part) for part in value.values())
     return f"{value:.6g}" if _is_number(value) else str(value)
+
+
+def _check_probes(bundle: Bundle, questions: Questions) -> None:
+    """The cells of the probes are what their answers give, if there are any."""
+    record, seed = bundle.record, int(bundle.record.spec["seed"])
+
+    def rows(name: str) -> list[Any]:
+        asked.add(name)
+        found = bundle.probe_rows(name)
+        if odd := next(filter(None, map(_odd, found)), ""):
+            raise Refusal(f"probes/{name}.jsonl.gz", odd, AGAIN)
+        return found
+
+    asked: set[str] = set()
+    try:
+        answers = probe_answers.read(record, lambda probe: questions.probed(probe, seed), rows)
+        computed = answers.cells(seed)
+    except Refusal:
+        raise
+    except MubenchError as error:
+        raise Refusal("probes", str(error), AGAIN) from error
+    if extra := sorted(set(bundle.probes) - asked):
+        raise Refusal(f"probes/{extra[0]}.jsonl.gz", "is of no probe of the run", "remove it")
+    claimed = [probe.model_dump() for probe in record.probes]
+    for line in differing("probes", claimed, [probe.model_dump() for probe in computed]):
+        raise Refusal(RECORD, line, AGAIN)
 
 
 def _check_intervals(cells: Sequence[Cell]) -> None:

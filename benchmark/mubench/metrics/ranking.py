@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
 
 from mubench.errors import UsageError
 from mubench.metrics.labels import utility
-from mubench.record import Cell, RunRecord
+from mubench.record import Cell, RunRecord, Stage
 from mubench.rng import stream
 from mubench.stats.clustered import ALPHA, adjusted
 from mubench.types import ASPECTS, Estimate, Example
@@ -40,10 +41,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What unlearning took. ``overhead``: time of an answer relative to the target's."""
+    """What unlearning took, as a mean over seeds. ``flops``: floating-point operations, None where
+    they were not counted. ``overhead``: time of an answer relative to the target's."""
 
     seconds: float
     peak_mb: float
+    flops: float | None
     retain: bool  # whether data about the people to keep is needed
     state: str  # what has to be kept to have the unlearned model
     overhead: float | None
@@ -210,22 +213,40 @@ def _standing(
         },
         utility=share,
         reason=reason,
-        cost=_cost(runs[0].record),
+        cost=cost([run.record for run in runs]),
     )
 
 
-def _cost(record: RunRecord) -> Cost:
-    work = [stage for stage in record.stages if stage.kind in ("learn", "unlearn")]
+def cost(records: Sequence[RunRecord]) -> Cost:
+    """What unlearning took in these runs, which differ by their seeds."""
+    work = [[s for s in one.stages if s.kind in ("learn", "unlearn")] for one in records]
+    kinds = [stage.detail.get("delta") for stage in work[0]]
+    return Cost(
+        seconds=fmean(sum(stage.seconds for stage in stages) for stages in work),
+        peak_mb=fmean(max((stage.peak_mb for stage in stages), default=0.0) for stages in work),
+        flops=_mean([_flops(stages) for stages in work]),
+        retain="retain" in records[0].method.get("needs", ()),
+        state=str(kinds[-1]) if kinds and kinds[-1] else "none",
+        overhead=_mean([_overhead(one) for one in records]),
+    )
+
+
+def _flops(stages: Sequence[Stage]) -> float | None:
+    """What the stages counted; one that only subtracts what was learned counts nothing."""
+    counted = [stage.detail["flops"] for stage in stages if "flops" in stage.detail]
+    return float(sum(counted)) if counted else None
+
+
+def _overhead(record: RunRecord) -> float | None:
     answers = {s.role: s.seconds for s in record.stages if s.kind == "predict"}
     own, target = answers.get("method"), answers.get("target")
-    kinds = [stage.detail.get("delta") for stage in work]
-    return Cost(
-        seconds=sum(stage.seconds for stage in work),
-        peak_mb=max((stage.peak_mb for stage in work), default=0.0),
-        retain="retain" in record.method.get("needs", ()),
-        state=str(kinds[-1]) if kinds and kinds[-1] else "none",
-        overhead=own / target if own and target else None,
-    )
+    return own / target if own and target else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None where any is not known: a mean of the others would be of other runs."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) else None
 
 
 def _tied(order: Sequence[str], draws: Mapping[str, Floats]) -> set[str]:
@@ -248,5 +269,5 @@ def _dominates(one: Standing, other: Standing) -> bool:
 def _goals(standing: Standing) -> tuple[float, float, float]:
     """Distance, utility lost, seconds: the less, the better."""
     assert standing.distance is not None
-    cost = standing.cost.seconds if standing.cost else 0.0
-    return standing.distance.value, -(standing.utility or 0.0), cost
+    seconds = standing.cost.seconds if standing.cost else 0.0
+    return standing.distance.value, -(standing.utility or 0.0), seconds

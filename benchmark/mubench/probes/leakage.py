@@ -7,8 +7,9 @@ questions. A path that the data have nothing for is left out.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, Protocol
 
 from mubench.metrics.scoring import score
@@ -34,7 +35,7 @@ class Data(Protocol):
     def people(self) -> Sequence[Any]: ...
     @property
     def groups(self) -> Mapping[str, Sequence[str]]: ...
-    def image_ids(self) -> Collection[str]: ...
+    def image_ids(self) -> Iterable[str]: ...
     def train(self, *sets: str) -> Sequence[Example]: ...
 
 
@@ -258,6 +259,13 @@ def leakage_cells(asked: Sequence[Example], said: Mapping[Role, Said], seed: int
         for place in _columns({"path": path}, examples, said)
     ]
     return paired("leakage", places, seed)
+
+
+def in_between(differ: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Sets of the components that ``differ`` which make a model of its own when they are put back:
+    none is the method's model, all are the target."""
+    for count in range(1, len(differ)):
+        yield from combinations(differ, count)
 
 
 def component_cells(

@@ -54,6 +54,16 @@ class Questions:
     def all(self) -> tuple[Example, ...]:
         return (*self.members, *self.others, *self.swapped)
 
+    @staticmethod
+    def of(asked: Sequence[Example]) -> Questions:
+        """The same from ``all``."""
+        own = [example for example in asked if not is_swapped(example.id)]
+        return Questions(
+            tuple(example for example in own if example.set == "forget"),
+            tuple(example for example in own if example.set != "forget"),
+            tuple(example for example in asked if is_swapped(example.id)),
+        )
+
 
 def questions(data: Data, seed: int) -> Questions:
     """What membership is inferred from. ``others`` is empty where there are no holdout people."""
@@ -77,6 +87,11 @@ def _freely(example: Example) -> Example:
 
 def _swapped(example: Example) -> str:
     return f"swapped/{example.id}"
+
+
+def is_swapped(id_: str) -> bool:
+    """Whether a question shows the picture of somebody else."""
+    return id_.startswith("swapped/")
 
 
 def privacy_cells(

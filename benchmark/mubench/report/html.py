@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mubench.metrics.ranking import cost
 from mubench.record import Cell, RunRecord, Value
 from mubench.report import pictures, probes, view
 from mubench.types import MODALITIES, ROLES
@@ -141,6 +142,34 @@ def _meaning(low: float, high: float) -> str:
     return "closer to gold than the target was, and not there yet"
 
 
+#: What has to be kept to have the unlearned model, by kind of delta.
+STATES = {
+    "none": "nothing",
+    "lora": "a LoRA adapter",
+    "full": "all weights",
+    "rows": "some rows of the weights",
+    "tensors": "the tensors that changed",
+    "neurons": "a list of neurons",
+    "behaviour": "what runs beside the model",
+}
+
+
+def cost_words(record: RunRecord) -> str:
+    """What unlearning took, in words; empty where nothing was unlearned."""
+    if not any(stage.kind in ("learn", "unlearn") for stage in record.stages):
+        return ""
+    spent = cost([record])
+    parts = [
+        f"{spent.seconds:.0f} s",
+        *([] if spent.flops is None else [view.flops(spent.flops)]),
+        f"{spent.peak_mb / 1024:.1f} GB of memory at most",
+        f"needs {'forget and retain data' if spent.retain else 'forget data alone'}",
+        f"keeps {STATES.get(spent.state, spent.state)}",
+        *([] if spent.overhead is None else [f"answers take {spent.overhead:.1f} times as long"]),
+    ]
+    return f"Unlearning: {', '.join(parts)}."
+
+
 def _portraits(samples: Sequence[Sample]) -> dict[bytes, Portrait]:
     """Each distinct picture once, in the order in which it is first needed."""
     found: dict[bytes, Portrait] = {}
@@ -233,6 +262,7 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         style=Markup(style),
         label_meaning=view.LABELS[record.label.name] if record.label else "",
         label_mood=_mood(record),
+        cost=cost_words(record),
         judged=view.judged(record),
         judged_modalities=list(dict.fromkeys(m for row in view.judged(record) for m in row.cells)),
         golds=view.gold_count(record),

@@ -24,7 +24,7 @@ def render(standings: Sequence[Standing], console: Console) -> None:
     modalities = list(dict.fromkeys(name for one in standings for name in one.by_modality))
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     columns = ("rank", "method", "label", "distance", *map(words, modalities), "utility", "time")
-    for column in (*columns, "memory", "needs", "kept", "answer"):
+    for column in (*columns, "compute", "memory", "needs", "kept", "answer"):
         table.add_column(column, no_wrap=True)
     for one in standings:
         rank = "-" if one.rank is None else f"{one.rank}{'=' if one.tied and one.rank > 1 else ''}"
@@ -54,9 +54,10 @@ def render(standings: Sequence[Standing], console: Console) -> None:
 def _cost(one: Standing) -> list[Text]:
     cost = one.cost
     if cost is None:
-        return [Text(view.MISSING)] * 5
+        return [Text(view.MISSING)] * 6
     return [
         Text(f"{cost.seconds:.0f} s"),
+        Text(view.flops(cost.flops)),
         Text(f"{cost.peak_mb / 1024:.1f} GB" if cost.peak_mb else "-"),
         Text("retain data" if cost.retain else "-"),
         Text(cost.state),

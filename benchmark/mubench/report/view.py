@@ -65,6 +65,15 @@ def number(value: float | None, *, signed: bool = False) -> str:
     return text if signed else text.removeprefix("+")
 
 
+def flops(value: float | None) -> str:
+    """Floating-point operations with a prefix, as ``3.2 TFLOP``; ``n/a`` for None."""
+    if value is None:
+        return MISSING
+    units = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
+    factor, prefix = next((unit for unit in units if value >= unit[0]), units[-1])
+    return f"{value / factor:.3g} {prefix}FLOP"
+
+
 def half_width(value: Value | None) -> str:
     """Half of the 95 % interval as ``±.05``; empty where there is no interval."""
     if value is None or value.low is None or value.high is None:

@@ -29,6 +29,12 @@ def make(settings: AnyBenchmark, store: Store, console: Console) -> BenchmarkDat
     return _open(stage(store, data_node(settings), data_builder(settings), console).folder)
 
 
+def asked(settings: AnyBenchmark, store: Store, console: Console) -> BenchmarkData:
+    """The benchmark under its own split, as runs see it; made if the store has it not."""
+    folder = make(settings, store, console).folder
+    return BenchmarkData(folder, settings.forget_ratio, settings.fold, settings.scope)
+
+
 def find(what: str, store: Store) -> BenchmarkData:
     """A benchmark by folder, or by preset name if it was made before. Else UsageError."""
     folder = Path(what)

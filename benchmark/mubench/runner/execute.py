@@ -21,6 +21,7 @@ from mubench.types import ROLES, SETS, gold_roles
 
 from .folder import artifacts, samples, write_answers
 from .plan import Node, Plan, held_out, method_class, method_info
+from .probe_answers import write as write_probes
 from .probing import Probed, probe
 from .progress import bar
 from .provenance import provenance
@@ -182,6 +183,7 @@ def _write_run(
     shutil.copyfile(scored / "prior.json", partial / "prior.json")
     for role, replies in paper.items():
         shutil.copyfile(replies / "replies.jsonl", partial / "predictions" / f"{role}.paper.jsonl")
+    write_probes(partial, probed.answers)
     record = _record(plan, data, scored, paper, probed, results, partial)
     text = record.model_dump_json(indent=2) + "\n"
     (partial / "record.json").write_text(text, encoding="utf-8")
@@ -235,7 +237,7 @@ def _record(
             for node, result in results
         ],
         paper=paper_cells(paper),
-        probes=probed.cells,
+        probes=probed.answers.cells(plan.spec.seed),
         not_applicable=[
             *(NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable),
             *probed.not_applicable,

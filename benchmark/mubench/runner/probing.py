@@ -1,4 +1,4 @@
-"""The probes of a run: their stages through the store, and from those to their cells."""
+"""The probes of a run: their stages through the store, and what they answered."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mubench.data.load import BenchmarkData
-from mubench.probes.leakage import component_cells, leakage_cells, probes
-from mubench.probes.privacy import privacy_cells, questions
-from mubench.record import NotApplicable, Probe
+from mubench.probes.leakage import probes
+from mubench.probes.privacy import questions
+from mubench.record import NotApplicable
 from mubench.types import ROLES, Role
 
 from .plan import BASE, Node, Plan, method_info
+from .probe_answers import Answers, Leakage, Privacy
 from .stages import probes as stages
 from .stages.prediction import read_responses
 
@@ -26,9 +27,9 @@ class Get(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The cells of the probes that were asked for, and what could not be probed."""
+    """The answers of the probes that were asked for, and what could not be probed."""
 
-    cells: list[Probe] = field(default_factory=list)
+    answers: Answers = Answers()
     not_applicable: list[NotApplicable] = field(default_factory=list)
 
 
@@ -38,7 +39,7 @@ def probe(
     """Run what is asked for. ``deltas``: what to load for each role; of a reference, the method is
     that reference."""
     spec, info = plan.spec, method_info(plan.spec)
-    cells: list[Probe] = []
+    leakage = privacy = None
     missing: list[NotApplicable] = []
     find = {(node.kind, node.role): node for node in plan.nodes}
     models: dict[Role, str] = {role: role for role in ROLES}
@@ -59,7 +60,7 @@ def probe(
             for model in dict.fromkeys(models.values())
         }
         said = {role: answers[model] for role, model in models.items()}
-        cells += leakage_cells(asked, said, spec.seed)
+        leakage = Leakage(asked, said)
         if node := find.get(("components", "method")):
             folder = get(
                 node,
@@ -68,8 +69,7 @@ def probe(
                 ),
                 resume=True,
             )
-            restored = stages.restored(folder, said["method"], said["target"])
-            cells += component_cells(asked, said, restored, spec.seed)
+            leakage = Leakage(asked, said, *stages.read_components(folder))
         else:
             reason = "it is a model of its own" if info.kind == "reference" else "no weight changed"
             missing.append(NotApplicable(what="probe of components", reason=reason))
@@ -102,5 +102,5 @@ def probe(
             for model in (BASE, *dict.fromkeys(models.values()))
         }
         by_role = {role: seen[model] for role, model in models.items()}
-        cells += privacy_cells(wanted, by_role, seen[BASE], spec.seed)
-    return Probed(cells, missing)
+        privacy = Privacy(wanted, {**by_role, BASE: seen[BASE]})
+    return Probed(Answers(leakage, privacy), missing)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from mubench.errors import DamagedError, MubenchError, UsageError
 from mubench.hashing import file_sha
 from mubench.metrics.assessment import assess, item_scores
 from mubench.metrics.scoring import ItemScore
-from mubench.record import Assessment, RunRecord
+from mubench.record import Assessment, Probe, RunRecord
 from mubench.report.html import render_html
 from mubench.types import Example, Response, gold_roles
 
@@ -34,6 +34,7 @@ from .folder import (
     response_of,
     samples,
 )
+from .probe_answers import stored
 
 #: Largest difference between a number and its recomputation: rounding of another machine.
 TOLERANCE = 1e-9
@@ -114,6 +115,11 @@ class StoredRun:
         seed = self.record.spec["seed"]
         return assess(self.examples, self.responses, self.scores, self.prior, seed)
 
+    @cached_property
+    def probes(self) -> list[Probe]:
+        """The cells of the probes that were asked for, from their stored answers."""
+        return stored(self.folder, self.record).cells(self.record.spec["seed"])
+
 
 def _parsed(folder: Path, parse: Callable[[Any], Any], rows: list[dict[str, Any]]) -> list[Any]:
     try:
@@ -140,7 +146,8 @@ def rescore(folder: Path, png: Callable[[str], bytes | None]) -> RunRecord:
             for row in rows
         ]
         _replace(folder / PREDICTIONS / f"{role}.jsonl", "\n".join(lines) + "\n")
-    record = run.record.model_copy(update={**dict(run.assessment), "artifacts": artifacts(folder)})
+    found = {**dict(run.assessment), "probes": run.probes, "artifacts": artifacts(folder)}
+    record = run.record.model_copy(update=found)
     _replace(folder / RECORD, record.model_dump_json(indent=2) + "\n")
     _replace(folder / REPORT, render_html(record, samples(folder, png)))
     return record
@@ -164,7 +171,8 @@ def verify(folder: Path) -> list[str]:
         claimed = Assessment.model_validate(
             {name: getattr(run.record, name) for name in Assessment.model_fields}
         )
-        return said + differences(claimed, run.assessment)
+        said += differences(claimed, run.assessment)
+        return said + differing("probes", *_plain(run.record.probes, run.probes))
     except (MubenchError, KeyError) as error:
         return [*said, f"it cannot be scored again: {error}"]
 
@@ -185,26 +193,34 @@ def _changed_files(folder: Path, record: RunRecord) -> list[str]:
 
 def differences(claimed: Assessment, found: Assessment) -> list[str]:
     """One line for each statement that the answers do not bear out."""
-    said = []
-    for name in Assessment.model_fields:
-        one, other = (values.model_dump()[name] for values in (claimed, found))
-        if isinstance(one, list) and len(one) == len(other):
-            said += [
-                f"{name}: {_told(a, b)}" for a, b in zip(one, other, strict=True) if not alike(a, b)
-            ]
-        elif not alike(one, other):
-            said.append(f"{name}: other ones when computed again")
-    return said
+    one, other = claimed.model_dump(), found.model_dump()
+    return [line for name in one for line in differing(name, one[name], other[name])]
+
+
+def differing(name: str, claimed: Any, found: Any) -> list[str]:
+    """The same for one part of a record."""
+    if isinstance(claimed, list) and len(claimed) == len(found):
+        pairs = zip(claimed, found, strict=True)
+        return [f"{name}: {_told(a, b)}" for a, b in pairs if not alike(a, b)]
+    return [] if alike(claimed, found) else [f"{name}: other ones when computed again"]
+
+
+def _plain(*probes: Sequence[Probe]) -> list[list[dict[str, Any]]]:
+    return [[probe.model_dump() for probe in some] for some in probes]
 
 
 def _told(claimed: Any, found: Any) -> str:
     """Which entry of a list it is, and what about it is wrong."""
     if not isinstance(claimed, dict):
         return f"'{claimed}' is '{found}' when computed again"
-    keys = ("set", "modality", "task", "metric", "name")
-    which = " ".join(str(claimed[key]) for key in keys if key in claimed)
+    keys = ("probe", "set", "modality", "task", "axes", "metric", "name")
+    which = " ".join(_word(claimed[key]) for key in keys if key in claimed)
     wrong = next(key for key in found if not alike(claimed.get(key), found[key]))
     return f"{which}: {wrong} is {claimed.get(wrong)}, computed again {found[wrong]}"
+
+
+def _word(value: Any) -> str:
+    return " ".join(map(str, value.values())) if isinstance(value, dict) else str(value)
 
 
 def alike(claimed: Any, computed: Any) -> bool:

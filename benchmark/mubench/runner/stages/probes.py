@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from mubench.config.schema import RunSpec
 from mubench.data.load import BenchmarkData
-from mubench.probes.leakage import ENTRANCES, Said, probes
+from mubench.probes.leakage import ENTRANCES, Said, in_between, probes
 from mubench.probes.privacy import Seen, questions
 
 from . import Report
@@ -52,32 +51,19 @@ def components(
     model, known = (load_model(spec.model, data.image, of) for of in (deltas, target))
     differ = differing(model, known)
     (folder / DIFFER).write_text(json.dumps(differ), encoding="utf-8")
-    for count in range(1, len(differ)):
-        for some in combinations(differ, count):
-            part = folder / "+".join(some)
-            part.mkdir(exist_ok=True)
-            with put_back(model, known, some):
-                ask(spec, asked, lambda: model, part, report)
+    for some in in_between(differ):
+        part = folder / "+".join(some)
+        part.mkdir(exist_ok=True)
+        with put_back(model, known, some):
+            ask(spec, asked, lambda: model, part, report)
     return {"differ": list(differ), "questions": len(asked)}
 
 
-def restored(folder: Path, method: Said, target: Said) -> dict[str, Said]:
-    """What the method's model says, by the components of the target put back, none to all."""
-    from mubench.models.layouts import COMPONENTS
-
-    differ = json.loads((folder / DIFFER).read_text(encoding="utf-8"))
-    found: dict[str, Said] = {}
-    for count in range(len(COMPONENTS) + 1):
-        for some in combinations(COMPONENTS, count):
-            changed = [component for component in some if component in differ]
-            if not changed:
-                said = method
-            elif len(changed) == len(differ):
-                said = target
-            else:
-                said = read_responses(folder / "+".join(changed))
-            found["+".join(some) or "none"] = said
-    return found
+def read_components(folder: Path) -> tuple[list[str], dict[str, Said]]:
+    """Which components differ, and what ``components`` was told with some of them put back."""
+    differ: list[str] = json.loads((folder / DIFFER).read_text(encoding="utf-8"))
+    names = ["+".join(some) for some in in_between(differ)]
+    return differ, {name: read_responses(folder / name) for name in names}
 
 
 def privacy(

@@ -13,7 +13,7 @@
     other: "Other",
     cost: "Cost",
   };
-  const FILTERS = { model: "Model", family: "Family", kind: "Kind", retain: "Retain data", ratio: "Forgets" };
+  const FILTERS = { model: "Model", family: "Family", kind: "Kind", retain: "Retain data", ratio: "Forgets", scope: "What of them" };
   const SHOWN_AT_ONCE = 100;
   const MOST_COMPARED = 6;
   let data = null;
@@ -30,6 +30,12 @@
   const percent = (x) => `${Math.round(100 * x)} %`;
   const duration = (s) =>
     s === 0 ? "0" : s < 100 ? `${Math.round(s)} s` : s < 6000 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`;
+  const UNITS = [[1e18, "E"], [1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"]];
+  const flops = (x) => {
+    const [factor, prefix] = UNITS.find(([least]) => x >= least) ?? UNITS.at(-1);
+    return `${Number((x / factor).toPrecision(3))} ${prefix}FLOP`;
+  };
+  const forgets = (one) => `forgets ${percent(one.ratio)}${one.scope === "association" ? ", names alone" : ""}`;
 
   // --- state and its address -------------------------------------------------------------------
   const fresh = () => ({ b: document.body.dataset.first, q: "", m: "gap", sort: [], cols: null, filters: {}, gated: true, sel: [], open: false });
@@ -74,7 +80,10 @@
     const metrics = data.columns.map((column, at) => ({ ...column, at }));
     const cost = [
       { id: "seconds", group: "cost", title: "Time to unlearn", label: "time", form: duration },
+      { id: "flops", group: "cost", title: "Compute to unlearn", label: "compute", form: flops },
       { id: "mb", group: "cost", title: "Peak memory", label: "memory", form: (x) => `${(x / 1024).toFixed(1)} GB` },
+      { id: "state", group: "cost", title: "What has to be kept to have the unlearned model", label: "kept", form: String },
+      { id: "overhead", group: "cost", title: "Time of an answer relative to the target's", label: "answer time", form: (x) => `\u00d7${x.toFixed(1)}` },
     ];
     return [...metrics, ...cost];
   }
@@ -116,7 +125,7 @@
       { id: "kept", accessorFn: (row) => row.utility ?? undefined, sortUndefined: "last" },
       ...allColumns().map((column) => ({
         id: column.id,
-        accessorFn: (row) => (column.at === undefined ? row[column.id] : shown(row, column)[0]?.[0]),
+        accessorFn: (row) => (column.at === undefined ? row[column.id] ?? undefined : shown(row, column)[0]?.[0]),
         sortUndefined: "last",
       })),
     ].map((column) => ({ sortingFn: "basic", enableGlobalFilter: column.id === "method", ...column }));
@@ -199,7 +208,7 @@
   }
 
   function numberCell(value, kind) {
-    if (!value) return el("td", { class: "number none" }, el("span", { title: "not applicable" }, "n/a"));
+    if (!value) return notApplicable();
     const form = kind === "score" ? plain : signed;
     const words = kind === "delta" ? "method \u2212 gold" : kind === "gap" ? "gap to gold" : "score";
     const from = kind === "score" ? 0 : kind === "gap" ? -250 : -500;
@@ -208,6 +217,9 @@
       kind === "delta" ? el("span", { class: "minus" }, "\u0394") : null,
       form(value[0]), track(value, from, to, `${kind} ${level(value, kind)}`));
   }
+
+  const notApplicable = () => el("td", { class: "number none" }, el("span", { title: "not applicable" }, "n/a"));
+  const costCell = (value, form) => (value === null ? notApplicable() : el("td", { class: "number" }, form(value)));
 
   function distanceCell(row) {
     if (!row.distance) return el("td", { class: "number none" }, "n/a");
@@ -237,11 +249,11 @@
       el("td", { class: "pick" }, box),
       el("td", { class: "rank" }, rank),
       name,
-      el("td", { class: "model" }, row.model, el("span", { class: "setting" }, `${row.seeds} seed${row.seeds > 1 ? "s" : ""} \u00b7 forgets ${percent(row.ratio)}`)),
+      el("td", { class: "model" }, row.model, el("span", { class: "setting" }, `${row.seeds} seed${row.seeds > 1 ? "s" : ""} \u00b7 ${forgets(row)}`)),
       distanceCell(row),
       el("td", { class: "number" }, row.utility === null ? "n/a" : percent(row.utility / 1000)));
     for (const column of columns) {
-      if (column.at === undefined) made.append(el("td", { class: "number" }, column.form(row[column.id])));
+      if (column.at === undefined) made.append(costCell(row[column.id], column.form));
       else made.append(numberCell(...shown(row, column)));
     }
     return made;
@@ -255,7 +267,7 @@
     return wanted.map((one) => {
       const made = el("tr", { class: `reference ${one.name}` }, el("td", { class: "pick" }), el("td", { class: "rank" }),
         el("th", { scope: "row", class: "who" }, one.id ? el("a", { href: `runs/${one.id}.html` }, one.name) : one.name, el("span", { class: "setting" }, REFERENCES[one.name])),
-        el("td", { class: "model" }, one.model, el("span", { class: "setting" }, `forgets ${percent(one.ratio)}`)),
+        el("td", { class: "model" }, one.model, el("span", { class: "setting" }, forgets(one))),
         el("td", { class: "number" }, one.name === "gold" ? "0.00" : one.name === "target" ? "1.00" : ""), el("td", {}));
       for (const column of columns) {
         if (column.at === undefined) made.append(el("td", {}));
@@ -312,7 +324,8 @@
     const filters = Object.entries(FILTERS).map(([key, title]) => {
       const values = [...new Set(data.rows.map((row) => String(row[key])))].sort();
       if (values.length < 2) return null;
-      const text = (value) => (key === "ratio" ? percent(Number(value)) : key === "retain" ? (value === "true" ? "needed" : "not needed") : value);
+      const NAMES = { true: "needed", false: "not needed", identity: "all", association: "names alone" };
+      const text = (value) => (key === "ratio" ? percent(Number(value)) : NAMES[value] ?? value);
       return checks(title, values.map((value) => [value, text(value)]), state.filters[key] ?? [], (chosen) => {
         state.filters[key] = chosen;
         update();
@@ -483,7 +496,7 @@
       ...rows.map((row) => numberCell(row.score[column.at], "score")),
       ...others.map((row, at) => {
         const [mine, theirs] = [sums[at + 1]?.[column.id], sums[0]?.[column.id]];
-        const value = mine && theirs && row.ratio === base.ratio ? paired(mine, theirs, quantiles) : null;
+        const value = mine && theirs && row.ratio === base.ratio && row.scope === base.scope ? paired(mine, theirs, quantiles) : null;
         const made = numberCell(value, "delta");
         made.querySelector(".minus")?.remove();
         if (value && (value[1] > 0 || value[2] < 0)) made.classList.add("differs");
