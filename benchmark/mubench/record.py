@@ -125,7 +125,7 @@ class Probe(_Record):
     to forget; None for too few people to tell.
     """
 
-    probe: Literal["leakage", "components", "membership", "memorisation"]
+    probe: Literal["leakage", "components", "membership", "memorisation", "recovery"]
     axes: dict[str, str]
     metric: str
     unit: str
@@ -183,7 +183,7 @@ class RunRecord(Assessment):
     data: dict[str, Any]  # benchmark, version, content sha, persons and items per set
     provenance: dict[str, Any]
     stages: list[Stage]
-    paper: list[PaperCell] = []  # only of the paper track
+    paper: list[PaperCell] = []  # the paper track, and sets of `benchmark.utility`
     probes: list[Probe] = []  # only of probes that were asked for
     not_applicable: list[NotApplicable] = []
     artifacts: list[Artifact] = []

@@ -17,7 +17,7 @@ from mubench.data.tables import Person, Tables
 from mubench.errors import DamagedError
 from mubench.types import Example
 
-from .rows import Cell, check_count, check_picture
+from .rows import Cell, check_count, check_picture, content, json_file
 
 RATIOS = {"0.01": "forget1", "0.05": "forget5", "0.1": "forget10"}
 #: People by list; the benchmark is the first ``people`` of the profiles.
@@ -101,27 +101,16 @@ def _texts(cell: Cell) -> tuple[str, ...]:
 
 def _profiles(path: Path) -> list[Cell]:
     """The rows of a JSON array, or one JSON object a line."""
-    text = _content(path).strip()
+    text = content(path).strip()
     if text.startswith("["):
-        return [Cell(row.value, path, at) for at, row in enumerate(_json(path).each())]
+        return [Cell(row.value, path, at) for at, row in enumerate(json_file(path).each())]
     return [Cell(line, path, at).json() for at, line in enumerate(text.split("\n"))]
-
-
-def _content(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{path} cannot be read: {error}") from error
-
-
-def _json(path: Path) -> Cell:
-    return Cell(_content(path), path, 0).json()
 
 
 def _splits(
     path: Path, rows: Mapping[str, int], people: Mapping[str, Person]
 ) -> dict[str, list[str]]:
-    lists = _json(path)
+    lists = json_file(path)
     splits: dict[str, list[str]] = {}
     for ratio, name in RATIOS.items():
         splits[ratio] = []
@@ -149,7 +138,7 @@ def _refusals(path: Path) -> list[str]:
         else:
             yield cell.text()
 
-    return list(dict.fromkeys(sentences(_json(path))))
+    return list(dict.fromkeys(sentences(json_file(path))))
 
 
 class Faces:

@@ -10,7 +10,7 @@ from mubench.data.hub import Files, Repository, fetch, repository
 from mubench.data.tables import Tables
 from mubench.errors import MissingError, unknown
 
-from . import clear, fiubench, mllmu, umu
+from . import clear, fiubench, mllmu, salmubench, umu
 
 Progress = Callable[[int, int, str], None]
 
@@ -40,7 +40,7 @@ class Published:
         parts = {}
         for part, patterns in self.files.items():
             matches = filter(None, (found.match(pattern) for pattern in patterns))
-            parts[part] = next(matches, ())
+            parts[part] = found.whole(part, next(matches, ()))
             if not parts[part]:
                 raise MissingError(f"{found} has no {' or '.join(patterns)}")
         return parts
@@ -90,6 +90,16 @@ PUBLISHED = {
                 "idontknow.json": ("idontknow.json",),
                 "pictures": ("SFHQ/*.jpg", "SFHQ.zip"),
             },
+        ),
+        Published(
+            name="salmubench",
+            title="SALMUBench",
+            paper="arXiv:2603.26316",
+            repo="cvc-mmu/salmubench-512-redistributed",
+            read=salmubench.read,
+            rows={},
+            ratios=salmubench.RATIOS,
+            files=salmubench.FILES,
         ),
     )
 }

@@ -111,6 +111,19 @@ class Cell:
         return data
 
 
+def content(path: Path) -> str:
+    """A text file. DamagedError if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path} cannot be read: {error}") from error
+
+
+def json_file(path: Path) -> Cell:
+    """What a JSON file holds."""
+    return Cell(content(path), path, 0).json()
+
+
 def table(files: Iterable[Path], columns: Sequence[str] | None = None) -> Iterator[Cell]:
     """The rows of a table in several parquet files, a few in memory at a time.
 

@@ -22,7 +22,10 @@ Sets = Annotated[
 ]
 Probe = Annotated[
     list[str] | None,
-    typer.Option(help="leakage (every path to a fact) or privacy (membership, memorisation)."),
+    typer.Option(
+        help="leakage (every path to a fact), privacy (membership, memorisation), or, of CLIP "
+        "models, recovery (prototypes, relearning)."
+    ),
 ]
 DataDir = Annotated[
     Path | None, typer.Option(help="A local copy of a published benchmark's files.")

@@ -35,7 +35,9 @@ def ls(cache: Cache = None) -> None:
 
 
 def build(
-    name: Annotated[str, typer.Argument(help="people, people-mini or clip-people.")] = "people",
+    name: Annotated[
+        str, typer.Argument(help="people, people-mini, clip-people or clip-concepts.")
+    ] = "people",
     fictitious: Annotated[int | None, typer.Option(help="Number of invented people.")] = None,
     celebrities: Annotated[int | None, typer.Option(help="Number of celebrities.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of people and questions.")] = None,
@@ -50,9 +52,8 @@ def build(
     sets: Sets = None,
     cache: Cache = None,
 ) -> None:
-    """Build a people benchmark on this machine."""
+    """Build a benchmark on this machine."""
     from mubench.config.resolve import resolve_benchmark
-    from mubench.config.schema import PopulationSettings
     from mubench.errors import UsageError
 
     given = {
@@ -64,7 +65,7 @@ def build(
     }
     options = [f"benchmark.{key}={value}" for key, value in given.items() if value is not None]
     settings = resolve_benchmark(name, [*options, *(sets or ())])
-    if not isinstance(settings, PopulationSettings):
+    if settings.is_published:
         raise UsageError(f"'{name}' is published, not built: mubench data pull {name}")
     _make(settings, out, cache)
 
@@ -81,13 +82,12 @@ def pull(
 ) -> None:
     """Fetch a published benchmark from the Hugging Face Hub, and check it."""
     from mubench.config.resolve import resolve_benchmark
-    from mubench.config.schema import PublishedSettings
     from mubench.errors import UsageError
 
     given = {"revision": revision, "data_dir": data_dir}
     options = [f"benchmark.{key}={value}" for key, value in given.items() if value is not None]
     settings = resolve_benchmark(name, [*options, *(sets or ())])
-    if not isinstance(settings, PublishedSettings):
+    if not settings.is_published:
         raise UsageError(f"'{name}' is built, not published: mubench data build {name}")
     _make(settings, out, cache)
 

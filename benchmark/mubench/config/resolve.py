@@ -115,8 +115,8 @@ def resolve(
     bases: dict[str, dict[str, Any]] = {
         "target": model_preset.pop("target"),
         "predict": model_preset.pop("predict", {}),
+        "gate": model_preset.pop("gate", {}),
         "model": {"name": model, **model_preset},
-        "gate": {},
         "probe": {},
     }
     parts: dict[str, Any] = {

@@ -54,6 +54,7 @@ class Probing(Settings):
 
     leakage: bool = False  # every path to a fact, and the target's components put back
     privacy: bool = False  # membership inference and memorisation
+    recovery: bool = False  # of dual encoders: prototypes of few pictures, and relearning
 
 
 class ModelSettings(Settings):
@@ -64,6 +65,7 @@ class ModelSettings(Settings):
     source: str
     kind: ModelKind = "mllm"
     revision: str | None = None
+    gold: str | None = None  # where both were published: then the target is ``source`` as it is
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     benchmark: str
     parameters: float = Field(gt=0)  # for estimates of memory
@@ -79,13 +81,22 @@ class BenchmarkSettings(Settings):
     forget_ratio: float = Field(ge=0, lt=1)
     fold: Fold = "test"
     scope: Scope = "identity"
+    #: Sets of CLIP_benchmark for dual encoders, as utility: short names, owner/name, or folders.
+    utility: tuple[str, ...] = ()
     #: The kinds of model that it asks.
     models: ClassVar[tuple[ModelKind, ...]] = ("mllm",)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is fetched, and not built here."""
+        return False
 
     @model_validator(mode="after")
     def _associations_are_pairs(self) -> BenchmarkSettings:
         if self.scope == "association" and "clip" not in self.models:
             raise ValueError(f"{self.name} knows scope=identity only: it asks about whole people")
+        if self.utility and "clip" not in self.models:
+            raise ValueError(f"{self.name} has no utility sets: they are pairs for CLIP models")
         return self
 
 
@@ -118,6 +129,30 @@ class ClipPeopleSettings(PopulationSettings):
     models: ClassVar[tuple[ModelKind, ...]] = ("clip",)
 
 
+class ConceptSettings(BenchmarkSettings):
+    """Classes of pictures, of which some are to go: drawn on this machine, or a published set."""
+
+    kind: Literal["clip-concepts"]
+    models: ClassVar[tuple[ModelKind, ...]] = ("clip",)
+    scope: Literal["identity"] = "identity"
+    classes: int = Field(gt=0)
+    dataset: str | None = None  # a set in CLIP_benchmark's layout: owner/name on the Hub
+    revision: str | None = None  # commit or tag on the Hub; the newest if left out
+    data_dir: Path | None = None  # a copy of its files
+    families: tuple[tuple[str, ...], ...] = ()  # classes that look alike, of a published set
+    #: Of each class; of a published set, the first there are.
+    train_pictures: int = Field(default=20, ge=1)
+    test_pictures: int = Field(default=50, ge=1)
+    scenes: int = Field(default=24, ge=0)
+    words: int = Field(default=24, ge=0)
+    image_size: int = Field(default=64, ge=48, le=336)  # of what is drawn
+    seed: int = Field(default=0, ge=0)
+
+    @property
+    def is_published(self) -> bool:
+        return self.dataset is not None
+
+
 class PublishedSettings(BenchmarkSettings):
     """A published data set, from the Hugging Face Hub or from a local copy of its files."""
 
@@ -126,13 +161,28 @@ class PublishedSettings(BenchmarkSettings):
     revision: str | None = None  # commit or tag on the Hub; the newest if left out
     data_dir: Path | None = None
 
+    @property
+    def is_published(self) -> bool:
+        return True
 
-AnyBenchmark = PeopleSettings | ClipPeopleSettings | PublishedSettings
+
+class SalmuSettings(PublishedSettings):
+    """SALMUBench: pairs of picture and caption, for its own pair of models."""
+
+    kind: Literal["salmubench"]  # type: ignore[assignment]
+    models: ClassVar[tuple[ModelKind, ...]] = ("clip",)
+
+
+AnyBenchmark = (
+    PeopleSettings | ClipPeopleSettings | ConceptSettings | PublishedSettings | SalmuSettings
+)
 
 BENCHMARKS: Mapping[str, type[BenchmarkSettings]] = {
     "people": PeopleSettings,
     "clip-people": ClipPeopleSettings,
+    "clip-concepts": ConceptSettings,
     "published": PublishedSettings,
+    "salmubench": SalmuSettings,
 }
 
 

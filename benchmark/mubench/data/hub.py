@@ -71,6 +71,10 @@ class Repository:
             raise MissingError(
                 f"{self} has no config '{name}': it has {', '.join(folders) or 'none'}"
             )
+        return self.whole(name, found)
+
+    def whole(self, name: str, found: tuple[str, ...]) -> tuple[str, ...]:
+        """The same paths. MissingError if their names tell that there should be more."""
         shards = [match for path in found if (match := _SHARD.search(path))]
         if shards and len(found) != int(shards[0][1]):
             raise MissingError(

@@ -128,12 +128,18 @@ class BenchmarkData:
         if example.person in self.forget:
             kept = self.scope == "association" and example.fact != "name"
             return "holdout_association" if kept else "forget"
-        return "holdout_identity" if example.person in self._held_out else "retain"
+        return self._held_out.get(example.person, "retain")
 
     @cached_property
-    def _held_out(self) -> frozenset[str]:
-        """People a model is trained on and no method is ever shown."""
-        return frozenset(self.manifest["splits"].get("holdout_identity", ()))
+    def _held_out(self) -> dict[str, str]:
+        """Whom a model is trained on and no method is ever shown, with their set: as listed, or
+        because they are near somebody to forget (``near ID``)."""
+        splits = self.manifest["splits"]
+        near = (id_ for one in self.forget for id_ in splits.get(f"near {one}", ()))
+        return {
+            **dict.fromkeys(splits.get("holdout_association", ()), "holdout_association"),
+            **dict.fromkeys([*splits.get("holdout_identity", ()), *near], "holdout_identity"),
+        }
 
     @cached_property
     def _train(self) -> list[Example]:

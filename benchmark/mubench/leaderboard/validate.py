@@ -25,7 +25,7 @@ from mubench.data.load import BenchmarkData
 from mubench.errors import MubenchError
 from mubench.metrics import scoring
 from mubench.metrics.assessment import assess, item_scores
-from mubench.probes import leakage, privacy
+from mubench.probes import leakage, privacy, recovery
 from mubench.record import Assessment, Cell, RunRecord, Value
 from mubench.runner import probe_answers
 from mubench.runner.rescore import alike, differing
@@ -64,6 +64,8 @@ class Questions:
     @staticmethod
     def of(data: BenchmarkData) -> Questions:
         def probed(probe: str, seed: int) -> Sequence[Example]:
+            if probe == "recovery":
+                return recovery.questions(data)
             return leakage.probes(data) if probe == "leakage" else privacy.questions(data, seed).all
 
         content = data.manifest["content_sha"]

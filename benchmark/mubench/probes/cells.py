@@ -19,7 +19,7 @@ from mubench.types import ROLES, Estimate, Role
 #: Share of the cells said to leak that may be chance alone.
 FALSE = 0.05
 
-Kind = Literal["leakage", "components", "membership", "memorisation"]
+Kind = Literal["leakage", "components", "membership", "memorisation", "recovery"]
 #: By item id: a value in [0, 1].
 Values = Mapping[str, float]
 

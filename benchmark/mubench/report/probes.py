@@ -101,6 +101,17 @@ def leakage_words(record: RunRecord) -> list[str]:
     return [said, f"Not even the target knows them by: {'; '.join(unknown)}."]
 
 
+def recovery_words(record: RunRecord) -> list[str]:
+    """What few pictures or pairs bring back, in a sentence an attack."""
+    return [
+        f"Recovery by {cell.axes['attack']}: {view.number(cell.method.value)}, gold "
+        f"{view.number(cell.gold.value)}, excess {view.number(cell.difference.value, signed=True)} "
+        f"{view.interval(cell.difference)}{', which leaks' if cell.leaks else ''}."
+        for cell in record.probes
+        if cell.probe == "recovery"
+    ]
+
+
 def privacy_words(record: RunRecord) -> list[str]:
     """What membership inference says, in a sentence: the attack that tells the most."""
     areas = [cell for cell in record.probes if (cell.probe, cell.metric) == ("membership", "auc")]
@@ -161,6 +172,7 @@ def shown(record: RunRecord, modalities: Sequence[str]) -> dict[str, Any]:
     """All that the page's section on probes needs."""
     return {
         "words": leakage_words(record),
+        "recovery": recovery_words(record),
         "privacy_words": privacy_words(record),
         "forms": [title for title, _ in COLUMNS.values()],
         "entrances": [TITLES[path] for path in ENTRANCES],

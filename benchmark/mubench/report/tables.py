@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mubench.record import Cell, RunRecord, Value
 from mubench.report import probes, view
-from mubench.types import MODALITIES, ROLES
+from mubench.types import ROLES
 
 #: From this width on every number carries half of its 95 % interval.
 WIDE = 100
@@ -21,7 +21,7 @@ GAP_LEGEND = (
 )
 INTERVAL_LEGEND = "± is half of the 95 % interval; after n/a, Δ is method - gold as it is."
 PAPER_LEGEND = (
-    "paper track: MLLMU-Bench's own prompts, exemplars and rules, for comparison with it."
+    "paper track: the published evaluation's own questions and rules, for comparison with it."
 )
 FAILED = "FAILED: the run did not finish; what is missing below was not measured."
 NARROW_LEGEND = f"From {WIDE} columns on, every number carries half of its 95 % interval."
@@ -181,21 +181,22 @@ def _forget_quality(record: RunRecord) -> Table:
 
 
 def _paper_table(record: RunRecord) -> Table:
-    """MLLMU-Bench's own numbers, one row a set and metric, as its paper gives them."""
+    """A published evaluation's own numbers, one row a set and metric, as its paper gives them."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("paper track", no_wrap=True)
-    for modality in MODALITIES:
+    modalities = dict.fromkeys(cell.modality for cell in record.paper)
+    for modality in modalities:
         for role in ROLES:
             title = Text(f"{view.MODALITY_TITLES[modality]}\n{role}")
             table.add_column(title, justify="right", no_wrap=True)
     found = {(cell.set, cell.metric, cell.modality): cell for cell in record.paper}
     for name, metric in dict.fromkeys((cell.set, cell.metric) for cell in record.paper):
         texts = []
-        for modality in MODALITIES:
+        for modality in modalities:
             cell = found.get((name, metric, modality))
             for role in ROLES:
                 texts.append(view.number(getattr(cell, role)) if cell else view.MISSING)
-        table.add_row(Text(f"{view.line(name, 16)} {view.line(metric, 10)}"), *texts)
+        table.add_row(Text(f"{view.line(name, 16)} {view.line(metric, 25)}"), *texts)
     return table
 
 
@@ -236,8 +237,9 @@ def render(record: RunRecord, console: Console) -> None:
         console.print(_paper_table(record))
         say(_line(PAPER_LEGEND, style="dim"))
         console.print()
-    for sentence in (*probes.leakage_words(record), *probes.privacy_words(record)):
-        say(_line(sentence))
+    for words in (probes.leakage_words, probes.recovery_words, probes.privacy_words):
+        for sentence in words(record):
+            say(_line(sentence))
     if record.probes:
         console.print()
     if view.rows(record):

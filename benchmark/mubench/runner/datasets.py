@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from mubench.config.resolve import presets, resolve_benchmark
-from mubench.config.schema import AnyBenchmark, PublishedSettings
+from mubench.config.schema import AnyBenchmark
 from mubench.data.load import BenchmarkData
 from mubench.data.tables import TABLES
 from mubench.errors import OutputError, UsageError
@@ -46,7 +46,7 @@ def find(what: str, store: Store) -> BenchmarkData:
     settings = resolve_benchmark(what)
     node = data_node(settings)
     if not store.has(node.kind, node.key):
-        verb = "pull" if isinstance(settings, PublishedSettings) else "build"
+        verb = "pull" if settings.is_published else "build"
         raise UsageError(f"'{what}' is not on this machine yet: mubench data {verb} {what}")
     return _open(store.read(node.kind, node.key).folder)
 

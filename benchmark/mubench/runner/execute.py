@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mubench.config.schema import AnyBenchmark, RunSpec
+from mubench.config.schema import AnyBenchmark, RunSpec, SalmuSettings
 from mubench.data.load import BenchmarkData
 from mubench.data.tables import write
 from mubench.errors import OutputError
@@ -20,7 +20,7 @@ from mubench.report.html import render_html
 from mubench.types import ROLES, SETS, gold_roles
 
 from .folder import artifacts, samples, write_answers
-from .plan import Node, Plan, held_out, method_class, method_info
+from .plan import Node, Plan, held_out, method_class, method_info, published_gold
 from .probe_answers import write as write_probes
 from .probing import Probed, probe
 from .progress import bar
@@ -30,9 +30,12 @@ from .stages import Report
 from .stages.gate import check_gate
 from .stages.paper import paper_cells, paper_track
 from .stages.prediction import predict, read_responses
+from .stages.published import published_model
+from .stages.salmubench import salmubench_track
 from .stages.scores import read_assessment, score
 from .stages.training import learn, negate, train_model, unlearn
 from .store import StageResult, Store
+from .utility import utility_cells
 
 
 def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
@@ -42,7 +45,9 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
     spec = plan.spec
     folder = run_folder(plan, out)
     _check_writable(out)
-    check_available(spec.model)
+    gold = published_gold(spec)
+    for model in filter(None, (spec.model, gold)):
+        check_available(model)
     console.print(f"mubench run: {describe(spec)}", highlight=False)
     results: list[tuple[Node, StageResult]] = []
 
@@ -76,7 +81,11 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
     for role, name in trained.items():
         folder_ = get(
             plan.node("train", role),
-            lambda path, report, name=name: train_model(spec, name, data, path, report),
+            lambda path, report, name=name: (
+                train_model(spec, name, data, path, report)
+                if gold is None
+                else published_model(spec, gold if name == "gold" else spec.model, path)
+            ),
         )
         deltas[role] = [folder_]
         answer(role)
@@ -107,11 +116,12 @@ def execute(plan: Plan, store: Store, out: Path, console: Console) -> Path:
     )
     paper: dict[str, Path] = {}
     if spec.predict.track == "paper":
+        track = salmubench_track if isinstance(spec.benchmark, SalmuSettings) else paper_track
         for role in ROLES:
             same = role if role in deltas else info.extra["stage"]
             paper[role] = paper.get(same) or get(
                 plan.node("paper", role),
-                lambda path, report, role=role: paper_track(spec, data, deltas[role], path, report),
+                lambda path, report, role=role: track(spec, data, deltas[role], path, report),
                 resume=True,
             )
     probed = probe(plan, data, {role: deltas[role] for role in ROLES if role in deltas}, get)
@@ -182,7 +192,8 @@ def _write_run(
         write_answers(partial, role, data.examples, read_responses(answers), scored)
     shutil.copyfile(scored / "prior.json", partial / "prior.json")
     for role, replies in paper.items():
-        shutil.copyfile(replies / "replies.jsonl", partial / "predictions" / f"{role}.paper.jsonl")
+        if (written := replies / "replies.jsonl").exists():
+            shutil.copyfile(written, partial / "predictions" / f"{role}.paper.jsonl")
     write_probes(partial, probed.answers)
     record = _record(plan, data, scored, paper, probed, results, partial)
     text = record.model_dump_json(indent=2) + "\n"
@@ -236,7 +247,7 @@ def _record(
             )
             for node, result in results
         ],
-        paper=paper_cells(paper),
+        paper=[*paper_cells(paper), *utility_cells(data, scored)],
         probes=probed.answers.cells(plan.spec.seed),
         not_applicable=[
             *(NotApplicable(what=what, reason=reason) for what, reason in plan.not_applicable),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mubench.config.schema import AnyBenchmark, RunSpec
+from mubench.config.schema import AnyBenchmark, ModelSettings, RunSpec, SalmuSettings
 from mubench.errors import UsageError
 from mubench.hashing import code_sha, sha
 from mubench.models.load import source_identity
@@ -43,9 +43,19 @@ CODE: Mapping[str, tuple[str, ...]] = {
         "mubench.runner.stages.flops",
         "mubench.runner.stages.training",
     ),
+    "published": ("mubench.runner.stages.published",),
     "predict": ("mubench.runner.stages.prediction",),
     "score": ("mubench.metrics", "mubench.stats", "mubench.runner.stages.scores"),
     "paper": (*_MLLM, "mubench.tracks", "mubench.runner.stages.paper"),
+    "salmubench": (*_CLIP, "mubench.tracks.salmubench", "mubench.runner.stages.salmubench"),
+    "recovery": (
+        *_CLIP,
+        *_models("load", "packing", "retrieval"),
+        "mubench.methods.loops",
+        "mubench.probes.recovery",
+        "mubench.runner.stages.prediction",
+        "mubench.runner.stages.recovery",
+    ),
     "probe": (
         *_MLLM,
         "mubench.probes",
@@ -110,6 +120,12 @@ def held_out(spec: RunSpec) -> bool:
     return spec.golds > 1 and method_info(spec).extra.get("stage") == "gold"
 
 
+def published_gold(spec: RunSpec) -> ModelSettings | None:
+    """The gold model that was published along with the target, where one was."""
+    gold = spec.model.gold
+    return None if gold is None else spec.model.model_copy(update={"source": gold, "gold": None})
+
+
 def method_class(spec: RunSpec) -> Any:
     target = spec.method.target
     if ".py:" in target:
@@ -130,11 +146,16 @@ def plan(spec: RunSpec) -> Plan:
         )
     if spec.predict.track == "paper" and (reason := info.extra.get("paper_track")):
         raise UsageError(f"predict.track=paper does not go with {info.name}: {reason}")
+    asks_pairs = isinstance(spec.benchmark, SalmuSettings)
+    if spec.predict.track == "paper" and spec.model.kind == "clip" and not asks_pairs:
+        raise UsageError(f"predict.track=paper: {spec.benchmark.name} is no published evaluation")
     if spec.model.kind != "mllm" and (spec.probe.leakage or spec.probe.privacy):
         raise UsageError(
-            f"probes ask questions in words, which a model of kind {spec.model.kind} does not "
-            "answer: leave out --probe"
+            f"these probes ask questions in words, which a model of kind {spec.model.kind} does "
+            "not answer: leave out --probe, or take --probe recovery"
         )
+    if spec.probe.recovery and spec.model.kind != "clip":
+        raise UsageError("--probe recovery is of dual encoders: a language model has no prototypes")
     if spec.model.kind not in spec.benchmark.models:
         raise UsageError(
             f"benchmark {spec.benchmark.name} asks {' and '.join(spec.benchmark.models)} models, "
@@ -151,6 +172,10 @@ def plan(spec: RunSpec) -> Plan:
         "seed": spec.seed,
         "code": code_sha(*TRAINED[spec.model.kind], *CODE["model"]),
     }
+    if gold := published_gold(spec):
+        if spec.golds > 1:
+            raise UsageError(f"{spec.model.name} was published with one gold model: --golds 1")
+        base |= {"gold": source_identity(gold), "published": code_sha(*CODE["published"])}
     target = Node("train", "target", sha({**base, "role": "target"}), (data.key,))
     trained = [target]
     for role in gold_roles(spec.golds):
@@ -242,7 +267,7 @@ def _paper(spec: RunSpec, model: Node, data: Node) -> Node:
         "data": data.key,
         "split": _split(spec.benchmark),
         "seed": spec.seed,
-        "code": code_sha(*CODE["paper"]),
+        "code": code_sha(*CODE["paper" if spec.model.kind == "mllm" else "salmubench"]),
     }
     return Node("paper", model.role, sha(key), (model.key, data.key))
 
@@ -271,6 +296,9 @@ def _probes(spec: RunSpec, info: MethodInfo, data: Node, models: Mapping[Any, No
         key = sha({**base, "kind": "privacy", "models": start})
         found.append(Node("privacy", BASE, key, (data.key,)))
         found += [node("privacy", role, model) for role, model in models.items()]
+    if spec.probe.recovery:
+        base |= {"training": spec.target.model_dump(), "code": code_sha(*CODE["recovery"])}
+        found += [node("recovery", role, model) for role, model in models.items()]
     return found
 
 
@@ -290,11 +318,18 @@ def _identity(spec: RunSpec) -> dict[str, Any]:
     value = spec.model_dump(mode="json")
     for section in ("model", "benchmark"):
         value[section].pop("title")
-    for key in FOLDERS:  # what they hold is in the data's key; where they lie says nothing
+    for key in (
+        *FOLDERS,
+        "utility",
+    ):  # what they hold is in the data's key; where they lie says nothing
         value["benchmark"].pop(key, None)
     for key in ("examples_per_second", "speed_note", "parameters"):
         value["model"].pop(key)
     value["method"].pop("target")
+    if spec.model.gold is None:
+        value["model"].pop("gold")
+    if not spec.probe.recovery:
+        value["probe"].pop("recovery")
     return value
 
 
@@ -326,6 +361,7 @@ def estimate(spec: RunSpec, store: Store, made: Plan) -> dict[str, Estimate]:
         "leakage": weights * 1.2,
         "components": weights * 2.2,
         "privacy": weights * 1.5,
+        "recovery": training,
     }
     speed = spec.model.examples_per_second
     found: dict[str, Estimate] = {}

@@ -6,6 +6,8 @@ probes/components.<set>.jsonl.gz     what the method's model said at the entranc
                                      components of the target put back
 probes/privacy.questions.jsonl.gz    about forget and holdout people, and with swapped pictures
 probes/privacy.<role>.jsonl.gz       how a model (``base`` too) saw the true answers
+probes/recovery.questions.jsonl.gz   among prototypes, and after relearning
+probes/recovery.<role>.jsonl.gz      the ranks of what is right
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from mubench.probes.leakage import (
     leakage_cells,
 )
 from mubench.probes.privacy import Questions, Seen, is_swapped, privacy_cells
+from mubench.probes.recovery import recovery_cells
 from mubench.record import Probe, RunRecord
 from mubench.types import ROLES, Example, Response, Role
 
@@ -94,14 +97,27 @@ class Privacy:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovery:
+    """What the three models find among prototypes, and after relearning."""
+
+    asked: Sequence[Example]
+    said: Mapping[Role, Said]
+
+    def cells(self, seed: int) -> list[Probe]:
+        return recovery_cells(self.asked, self.said, seed)
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """The answers of the probes that were asked for."""
 
     leakage: Leakage | None = None
     privacy: Privacy | None = None
+    recovery: Recovery | None = None
 
     def cells(self, seed: int) -> list[Probe]:
-        return [cell for one in (self.leakage, self.privacy) if one for cell in one.cells(seed)]
+        asked = (self.leakage, self.privacy, self.recovery)
+        return [cell for one in asked if one for cell in one.cells(seed)]
 
 
 # -- written ----------------------------------------------------------------------------------
@@ -127,6 +143,11 @@ def _files(answers: Answers) -> Iterator[tuple[str, Iterable[Any]]]:
         yield f"privacy.{QUESTIONS}", map(asdict, privacy.asked.all)
         for role, seen in privacy.seen.items():
             yield f"privacy.{role}", (asdict(seen[e.id]) for e in privacy.asked.all)
+
+    if recovery := answers.recovery:
+        yield f"recovery.{QUESTIONS}", map(asdict, recovery.asked)
+        for role, said in recovery.said.items():
+            yield f"recovery.{role}", ({"ranks": said[e.id].ranks} for e in recovery.asked)
 
 
 def _answer(response: Response) -> dict[str, Any]:
@@ -154,7 +175,7 @@ def stored(folder: Path, record: RunRecord) -> Answers:
 
 
 def read(record: RunRecord, questions: Callable[[str], Sequence[Example]], rows: Rows) -> Answers:
-    """The answers to the ``questions`` (of ``leakage`` and ``privacy``) of the probes that the
+    """The answers to the ``questions`` (of each by its name) of the probes that the
     record's configuration asks for. DamagedError where they do not fit."""
     wanted = dict(record.spec.get("probe") or {})
     leakage = privacy = None
@@ -171,7 +192,12 @@ def read(record: RunRecord, questions: Callable[[str], Sequence[Example]], rows:
         all_ = questions("privacy")
         seen = {role: _seen(f"privacy.{role}", all_, rows) for role in (*ROLES, BASE)}
         privacy = Privacy(Questions.of(all_), seen)
-    return Answers(leakage, privacy)
+    recovery = None
+    if wanted.get("recovery"):
+        asked = questions("recovery")
+        places = {role: _places(f"recovery.{role}", asked, rows) for role in ROLES}
+        recovery = Recovery(asked, places)
+    return Answers(leakage, privacy, recovery)
 
 
 def _differ(record: RunRecord) -> list[str] | None:
@@ -192,6 +218,19 @@ def _said(name: str, asked: Sequence[Example], rows: Rows) -> dict[str, Response
     for example, response in zip(asked, said, strict=True):
         if not example.choices and not response.tokens:
             raise DamagedError(f"{FOLDER}/{name}: the answer to '{example.id}' has no first token")
+    return {response.example_id: response for response in said}
+
+
+def _places(name: str, asked: Sequence[Example], rows: Rows) -> dict[str, Response]:
+    found = _lines(name, len(asked), rows, {"ranks"})
+    lines = [
+        {**row, "example_id": example.id, "status": "ok"}
+        for row, example in zip(found, asked, strict=True)
+    ]
+    said = _parsed(name, _RESPONSE, lines)
+    for response in said:
+        if not response.ranks or min(response.ranks) < 1:
+            raise DamagedError(f"{FOLDER}/{name}: '{response.example_id}' has no rank from 1 on")
     return {response.example_id: response for response in said}
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mubench.data.load import BenchmarkData
+from mubench.probes import recovery
 from mubench.probes.leakage import probes
 from mubench.probes.privacy import questions
 from mubench.record import NotApplicable
 from mubench.types import ROLES, Role
 
 from .plan import BASE, Node, Plan, method_info
-from .probe_answers import Answers, Leakage, Privacy
+from .probe_answers import Answers, Leakage, Privacy, Recovery
 from .stages import probes as stages
+from .stages import recovery as recovery_stage
 from .stages.prediction import read_responses
 
 
@@ -103,4 +105,20 @@ def probe(
         }
         by_role = {role: seen[model] for role, model in models.items()}
         privacy = Privacy(wanted, {**by_role, BASE: seen[BASE]})
-    return Probed(Answers(leakage, privacy), missing)
+    recovered = None
+    if spec.probe.recovery:
+        told = {
+            model: recovery_stage.read(
+                get(
+                    find["recovery", model],
+                    lambda path, report, model=model: recovery_stage.recovery(
+                        spec, data, deltas[model], path, report
+                    ),
+                    resume=True,
+                )
+            )
+            for model in dict.fromkeys(models.values())
+        }
+        asked = recovery.questions(data)
+        recovered = Recovery(asked, {role: told[model] for role, model in models.items()})
+    return Probed(Answers(leakage, privacy, recovered), missing)

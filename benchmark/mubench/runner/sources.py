@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from mubench.config.schema import (
     AnyBenchmark,
     BenchmarkSettings,
     ClipPeopleSettings,
+    ConceptSettings,
     PopulationSettings,
     PublishedSettings,
 )
@@ -26,6 +27,11 @@ Report = Callable[[int, int, str], None]
 
 #: Code that every kind of benchmark depends on.
 RECORDS = ("mubench.types", "mubench.rng", "mubench.hashing")
+#: Code of classes to forget, drawn or published, and of tables.
+CLASSES = tuple(
+    f"mubench.benchmarks.{name}" for name in ("classes", "concepts", "flags", "utility", "webdata")
+)
+TABLES = ("mubench.data.tables", *RECORDS)
 #: Settings that name folders of the user's.
 FOLDERS = ("faces", "celebrity_faces", "data_dir")
 
@@ -176,6 +182,88 @@ class ClipPeople(People):
         return Size(train, settings.forget_ratio, round(asked))
 
 
+class Concepts:
+    """Classes to forget."""
+
+    def __init__(self, settings: ConceptSettings) -> None:
+        self.settings = settings
+
+    @property
+    def not_asked(self) -> tuple[tuple[str, str], ...]:
+        alike = self.settings.dataset is None or self.settings.families
+        missing = (("near-miss classes and open set", "benchmark.families names no look-alikes"),)
+        return (
+            ("text tower: sets but retain", "words alone say nothing about a class"),
+            ("image tower: sets but forget and retain", "prototypes are asked of these alone"),
+            *(() if alike else missing),
+        )
+
+    def check(self) -> None:
+        from mubench.benchmarks.concepts import FEWEST_PICTURES
+
+        if self.settings.test_pictures < FEWEST_PICTURES:
+            raise UsageError(
+                f"benchmark.test_pictures={self.settings.test_pictures}: what is forgotten cannot "
+                f"be told from fewer than {FEWEST_PICTURES} pictures of a class"
+            )
+        folder = self.settings.data_dir
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"benchmark.data_dir={folder}: no such folder")
+
+    def check_split(self) -> None:
+        from mubench.benchmarks.concepts import FEWEST_CLASSES
+
+        classes, ratio = self.settings.classes, self.settings.forget_ratio
+        count = forget_count(ratio, classes)
+        if not FEWEST_CLASSES <= count <= classes // 2:
+            raise UsageError(
+                f"benchmark.forget_ratio={ratio:g} of {classes} classes is {count}: no interval "
+                f"can be had from fewer than {FEWEST_CLASSES}, and half must stay; take "
+                f"{FEWEST_CLASSES / classes:.2f} to 0.50"
+            )
+
+    def identity(self) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            **settings.model_dump(exclude={*BenchmarkSettings.model_fields, *FOLDERS}),
+            "copy": settings.data_dir and folder_sha(settings.data_dir),
+            "code": code_sha(*CLASSES, "mubench.data.hub", *TABLES, "mubench_data"),
+        }
+
+    def size(self) -> Size:
+        from mubench.benchmarks.concepts import CAPTIONS
+
+        settings = self.settings
+        train = settings.classes * settings.train_pictures * CAPTIONS
+        asked = settings.classes * settings.test_pictures * 2
+        return Size(train, settings.forget_ratio, asked)
+
+    def tables(self, report: Report) -> Tables:
+        from mubench.benchmarks import concepts, flags, utility, webdata
+
+        one = self.settings
+        pictures = one.train_pictures, one.test_pictures
+        if one.dataset is None:
+            chosen = flags.class_set(*pictures, one.image_size, one.seed)
+        else:
+            found = webdata.load(
+                one.dataset,
+                ("train", "test"),
+                revision=one.revision or "",
+                data_dir=one.data_dir,
+                progress=report,
+            )
+            chosen = webdata.class_set(found, one.families, *pictures)
+        if len(chosen.train) != one.classes:
+            raise UsageError(
+                f"{chosen.name} has {len(chosen.train)} classes: set benchmark.classes to it"
+            )
+        tables = concepts.build(chosen, one.seed)
+        tables.name = one.name
+        general = utility.scenes(one.scenes, one.words, one.image_size, one.seed)
+        return utility.add(tables, [general])
+
+
 class Published:
     """A published data set, read as it is."""
 
@@ -231,10 +319,58 @@ class Published:
         return tables
 
 
+class WithUtility:
+    """A benchmark, asked of published sets as well."""
+
+    def __init__(self, inner: Source, sets: Sequence[str]) -> None:
+        self.inner, self.sets = inner, sets
+        self.check_split, self.size = inner.check_split, inner.size
+
+    @property
+    def not_asked(self) -> tuple[tuple[str, str], ...]:
+        return self.inner.not_asked
+
+    def check(self) -> None:
+        from mubench.benchmarks.webdata import address
+
+        self.inner.check()
+        for one in self.sets:
+            address(one)
+
+    def identity(self) -> dict[str, Any]:
+        from mubench.benchmarks.webdata import address
+
+        places = {one: address(one) for one in self.sets}
+        return {
+            **self.inner.identity(),
+            "utility": [folder_sha(at[2]) if at[2] else at[:2] for at in places.values()],
+            "utility code": code_sha(*CLASSES, "mubench.data.hub"),
+        }
+
+    def tables(self, report: Report) -> Tables:
+        from mubench.benchmarks import utility, webdata
+
+        more = []
+        for one in self.sets:
+            repo, revision, folder = webdata.address(one)
+            found = webdata.load(
+                repo, ("test",), revision=revision, data_dir=folder, progress=report
+            )
+            more.append(webdata.utility(found))
+        return utility.add(self.inner.tables(report), more)
+
+
 def source(settings: AnyBenchmark) -> Source:
     """The source that the settings ask for."""
+    made = _source(settings)
+    return WithUtility(made, settings.utility) if settings.utility else made
+
+
+def _source(settings: AnyBenchmark) -> Source:
     if isinstance(settings, PublishedSettings):
         return Published(settings)
+    if isinstance(settings, ConceptSettings):
+        return Concepts(settings)
     return ClipPeople(settings) if isinstance(settings, ClipPeopleSettings) else People(settings)
 
 

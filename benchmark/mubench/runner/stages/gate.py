@@ -18,9 +18,9 @@ from .scores import answer_prior, item_scores
 def check_gate(spec: RunSpec, data: BenchmarkData, predicted: Path) -> None:
     """RunError unless the target knows the forget people clearly better than a guess.
 
-    Judged by choice accuracy; where a benchmark has no choice questions, by R@1 in a gallery, or
-    by ROUGE-L, for which the guess is what a retained person's answer to such a question would
-    score.
+    Judged by choice accuracy; where a benchmark has no choice questions, by zero-shot accuracy, by
+    R@1 in a gallery, or by ROUGE-L, for which the guess is what a retained person's answer to such
+    a question would score.
     """
     scores = item_scores(data, predicted)
     asked = [e for e in data.examples if e.set == "forget"]
@@ -28,6 +28,8 @@ def check_gate(spec: RunSpec, data: BenchmarkData, predicted: Path) -> None:
     if judged:
         prior = answer_prior(data)
         guesses = [prior[e.id] for e in judged]
+    elif judged := [e for e in asked if e.task == "zero_shot"]:
+        guesses = [_blind(data, e) for e in judged]
     elif judged := [e for e in asked if e.task == "retrieval"]:
         metric, guesses = "r1", [_blind(data, e) for e in judged]
     else:
@@ -44,7 +46,7 @@ def check_gate(spec: RunSpec, data: BenchmarkData, predicted: Path) -> None:
 
 
 def _blind(data: BenchmarkData, example: Example) -> float:
-    """R@1 of a guess: the share of right candidates."""
+    """What a guess gets in a gallery: the share of right candidates."""
     labels = [candidate.label for candidate in data.gallery(example.gallery)]
     return labels.count(example.answer) / len(labels)
 
