@@ -67,7 +67,8 @@ def test_everything_is_embedded_once_a_checkpoint(ran, embedded: Counter[str]) -
     asked = [json.loads(row)["example"] for row in rows]
     assert {one["image"] for one in asked if one["image"]} <= set(embedded)
     assert {one["question"] for one in asked if one["question"]} <= set(embedded)
-    assert len(asked) > len(embedded) > 100
+    often = Counter(one["image"] or one["question"] for one in asked)
+    assert max(often.values()) > 1, "else nothing could have been embedded twice"
 
 
 def test_gold_takes_as_many_steps_as_the_target(ran: tuple[Path, RunRecord]) -> None:
