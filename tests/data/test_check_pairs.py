@@ -206,7 +206,7 @@ def test_galleries_are_counted_and_go_along(whole: BenchmarkData, tmp_path: Path
     card = (tmp_path / "shared" / "README.md").read_text("utf-8")
     assert "data_files: galleries.parquet" in card
     assert "mubench data build clip-people" in card
-    assert "| set | task | image to text | text to image | image tower | text tower |" in card
+    assert "| set | task | image to text | text to image | image to image | text to text |" in card
     assert write_card(whole, tmp_path, {}).is_file()
 
 

@@ -13,6 +13,9 @@ from mubench.benchmarks import flags, webdata
 from mubench.benchmarks.concepts import build, roles
 from mubench.benchmarks.flags import HELD_OUT, draw_flag
 from mubench.config.resolve import resolve_benchmark
+from mubench.data.card import grids as grids_of
+from mubench.data.card import statistics
+from mubench.data.check import check
 from mubench.data.load import BenchmarkData
 from mubench.data.tables import Tables, write
 from mubench.errors import DamagedError, MissingError, UsageError
@@ -165,6 +168,17 @@ def test_members_are_trained_pairs_and_strangers_new_pictures_of_the_same_classe
             assert pair.texts == (example.question,)
             assert pair.images[0].split("/")[0] == str(example.image).split("/")[0]
             assert pair.images[0] not in images
+
+
+def test_the_card_counts_by_direction_and_what_is_promised_of_words_is_not_checked(
+    data: BenchmarkData,
+) -> None:
+    grids = {grid.title: grid for grid in grids_of(statistics(data))}
+    directions = ("image to text", "text to image", "image to image", "text to text")
+    assert grids["Questions"].columns == ("set", "task", *directions)
+    assert ("unseen", "zero_shot", "1600", "0", "0", "0") in grids["Questions"].rows
+    with pytest.raises(UsageError, match="flags asks dual encoders"):
+        check(data)
 
 
 # -- what cannot be had ------------------------------------------------------------------------

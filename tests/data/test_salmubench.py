@@ -9,6 +9,7 @@ import pytest
 
 from mubench.benchmarks import published
 from mubench.config.resolve import resolve_benchmark
+from mubench.data.card import statistics
 from mubench.data.load import BenchmarkData
 from mubench.data.tables import Tables, write
 from mubench.errors import DamagedError, MissingError, UsageError
@@ -122,6 +123,10 @@ def test_what_is_wrong_is_named(
 ) -> None:
     with pytest.raises(kind, match=line):
         published.load("salmubench", data_dir=_spoilt(tmp_path, spoil))
+
+
+def test_the_card_knows_one_forget_set(data: BenchmarkData) -> None:
+    assert statistics(data).forgotten == {"0": 7}
 
 
 def test_only_the_published_set_can_be_forgotten(data: BenchmarkData) -> None:

@@ -167,7 +167,7 @@ def export(
     if format != "mllmu":
         raise unknown("format", format, ("mllmu",))
     data = datasets.find(what, open_store(cache))
-    if data.paired:
+    if data.asks_pairs:
         raise UsageError(
             f"'{what}' holds pairs of picture and caption, which the layout of MLLMU-Bench has no "
             "place for: export people or people-mini"

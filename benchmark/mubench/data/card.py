@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from mubench.types import DIRECTIONS, TASKS, Direction, Example, Modality
 from mubench.types import SETS as LEARNED
-from mubench.types import TASKS, Direction, Example, Modality
 
 from .load import BenchmarkData
 from .splits import RATIOS, forget_count, forget_people, ratio_key
@@ -42,15 +42,6 @@ SETS: Mapping[str, str] = {
     "kept": "trained people, by name alone",
     "member": "trained pairs, to be told from those of holdout people",
     "general": "no people: shapes, words, sums",
-}
-#: Modalities, or the directions of pairs, as columns.
-FORMS: Mapping[Modality | Direction, str] = {
-    "image_text": "image+text",
-    "text": "text-only",
-    "image_to_text": "image to text",
-    "text_to_image": "text to image",
-    "image_to_image": "image tower",
-    "text_to_text": "text tower",
 }
 
 
@@ -120,7 +111,8 @@ def _forgotten(data: BenchmarkData) -> dict[str, int]:
     splits = data.manifest["splits"]
     known = [person.id for person in data.people if person.role == "fictitious"]
     if "order" not in splits:
-        return {ratio: len(ids) for ratio, ids in splits.items()}
+        ratios = [name for name in splits if name.replace(".", "", 1).isdecimal()]
+        return {ratio: len(splits[ratio]) for ratio in ratios}
     counts = {ratio: forget_count(ratio, len(known)) for ratio in RATIOS}
     return {
         ratio_key(ratio): len(forget_people(splits, known, ratio, "test"))
@@ -213,11 +205,14 @@ def _counted(counts: Mapping[str, int]) -> list[tuple[str, str]]:
 
 def _examples_grid(title: str, counts: Mapping[tuple[str, str, Modality | Direction], int]) -> Grid:
     rows = list(dict.fromkeys((set_, task) for set_, task, _ in counts))
-    found = {form for _, _, form in counts}
-    forms = [form for form in FORMS if form in found]
+    asked = {form for _, _, form in counts}
+    pairs: dict[Modality | Direction, str] = {
+        form: form.replace("_", " ") for form in DIRECTIONS if form in asked
+    }
+    forms = pairs or {"image_text": "image+text", "text": "text-only"}
     return Grid(
         title,
-        ("set", "task", *(FORMS[form] for form in forms)),
+        ("set", "task", *forms.values()),
         [(*row, *(str(counts.get((*row, form), 0)) for form in forms)) for row in rows],
         words=2,
     )
@@ -262,7 +257,7 @@ def write_card(
         repo=str(source.get("repo", "")),
         command=Raw(command(data)),
         sets={name: SETS[name] for name in SETS if any(e.set == name for e in data.stored)},
-        paired=data.paired,
+        paired=data.asks_pairs,
         portraits=found.portraits,
         grids=grids(found),
         person=next((person for person in data.people if person.id == sample), None),
@@ -308,7 +303,7 @@ def front_matter(data: BenchmarkData) -> str:
             "license": "apache-2.0" if built else "other",
             "language": ["en"],
             "task_categories": ["zero-shot-image-classification"]
-            if data.paired
+            if data.asks_pairs
             else ["visual-question-answering", "question-answering"],
             "tags": ["machine-unlearning", "multimodal", "privacy", *kinds],
             "size_categories": [_size(data.manifest["rows"]["examples"])],
@@ -318,7 +313,9 @@ def front_matter(data: BenchmarkData) -> str:
                     "data_files": f"{name}.parquet",
                     **({} if number else {"default": True}),
                 }
-                for number, name in enumerate((*CONFIGS, "galleries") if data.paired else CONFIGS)
+                for number, name in enumerate(
+                    (*CONFIGS, "galleries") if data.asks_pairs else CONFIGS
+                )
             ],
         },
         sort_keys=False,
@@ -341,7 +338,7 @@ def command(data: BenchmarkData) -> str:
     if "options" not in source:
         revision = _plain(str(source.get("revision", "")))
         return shlex.join(["mubench", "data", "pull", name, "--revision", revision])
-    words = ["mubench", "data", "build", "clip-people" if data.paired else "people"]
+    words = ["mubench", "data", "build", name if data.asks_pairs else "people"]
     for key, value in source["options"].items():
         if value is not None:
             shown = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from mubench.errors import UsageError
 from mubench.stats.bootstrap import MIN_PERSONS
 
 from . import pair_promises as pairs
@@ -157,5 +158,18 @@ def check(data: BenchmarkData, progress: Progress = lambda *_: None) -> list[Fin
 
     ``progress(done, total, text)`` is called while pictures are decoded, which takes longest.
     """
+    promised = _promised(data)
     seen = Evidence(data, progress)
-    return [promise.prove(seen) for promise in (PAIR_PROMISES if data.paired else PROMISES)]
+    return [promise.prove(seen) for promise in promised]
+
+
+def _promised(data: BenchmarkData) -> tuple[Promise, ...]:
+    """Whatever its kind promises. UsageError for kinds of which nothing is promised yet."""
+    if not data.asks_pairs:
+        return PROMISES
+    if "fictitious" in data.manifest["source"].get("options", {}):
+        return PAIR_PROMISES
+    raise UsageError(
+        f"{data.manifest['name']} asks dual encoders, and not about people made here: nothing is "
+        "promised of it"
+    )

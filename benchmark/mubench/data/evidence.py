@@ -76,7 +76,7 @@ class Evidence:
         }
         #: What questions of a dual encoder choose from; nothing where none are asked.
         self.galleries: list[Choosable] = []
-        if data.paired:
+        if data.asks_pairs:
             self.galleries = _rows(folder / "galleries.parquet", _GALLERIES)
             self.rows["galleries"] = self.galleries
         self.people = {person.id: person for person in data.people}

@@ -149,14 +149,14 @@ class BenchmarkData:
         ]
 
     @property
-    def paired(self) -> bool:
-        """Whether it holds pairs of picture and caption, and galleries to find them in."""
+    def asks_pairs(self) -> bool:
+        """Whether dual encoders are asked, which choose from galleries."""
         return (self.folder / "galleries.parquet").exists()
 
     @cached_property
     def galleries(self) -> dict[str, tuple[Candidate, ...]]:
         """The candidates of every gallery, as stored."""
-        if not self.paired:
+        if not self.asks_pairs:
             return {}
         found: dict[str, list[Candidate]] = {}
         for row in self._table("galleries"):

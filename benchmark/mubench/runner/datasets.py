@@ -68,7 +68,7 @@ def share(data: BenchmarkData, out: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        for name in (*TABLES, "galleries") if data.paired else TABLES:
+        for name in (*TABLES, *(("galleries",) if data.asks_pairs else ())):
             shutil.copyfile(data.folder / f"{name}.parquet", partial / f"{name}.parquet")
         shutil.copyfile(data.folder / "manifest.json", partial / "manifest.json")
         write_card(data, partial, _pictures(data))
