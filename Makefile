@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Bytecode is written when a module is first imported; compiling all of torch takes a minute.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: demo test test-bars test-browser bench lint base-model method-pages site-vendor clean
+.PHONY: demo test test-bars test-browser pictures bench lint base-model method-pages site-vendor clean
 
 demo: $(VENV)/.installed  ## the main job, end to end
 	$(BIN)/mubench run --method manu --model llava-tiny
@@ -18,6 +18,11 @@ test-bars: $(VENV)/.dev  ## the demo's numbers: accuracy, gold, every method (ab
 
 test-browser: $(VENV)/.dev  ## the report and the leaderboard in headless Chromium
 	$(BIN)/python -m pytest -m browser
+
+pictures: $(VENV)/.dev  ## retake those of the docs: make pictures RUN=RUN_FOLDER (needs chromium)
+	$(BIN)/python tests/browser/pictures.py $(RUN)/report.html docs/report
+	$(BIN)/mubench leaderboard build
+	$(BIN)/python tests/browser/pictures.py leaderboards/site/index.html docs/leaderboard
 
 bench: $(VENV)/.installed  ## speed against plain ways, results proven equal first
 	$(BIN)/mubench bench eval

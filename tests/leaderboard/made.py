@@ -18,7 +18,7 @@ from mubench.leaderboard.bundle import Submission, pack
 from mubench.leaderboard.validate import Questions, Validator
 from mubench.metrics import scoring
 from mubench.metrics.assessment import assess
-from mubench.record import RunRecord, Stage
+from mubench.record import Probe, RunRecord, Stage, Value
 from mubench.rng import stream
 from mubench.runner.plan import method_info
 from mubench.runner.probe_answers import Answers, Leakage, Privacy
@@ -194,6 +194,26 @@ def probed_folder(root: Path) -> Path:
     values["stages"].append({**compared, **differ})
     (folder / "record.json").write_text(json.dumps(values), encoding="utf-8")
     return folder
+
+
+def probe(kind: str, axes: dict[str, str], metric: str, *, leaks: bool | None = None) -> Probe:
+    """A cell of a probe that says the same everywhere."""
+    values = {
+        name: Value(value=x, low=x - 0.1, high=x + 0.1)
+        for name, x in (("target", 0.9), ("gold", 0.1), ("method", 0.4), ("difference", 0.3))
+    }
+    return Probe(
+        probe=kind, axes=axes, metric=metric, unit="share", n=20, persons=10, leaks=leaks, **values
+    )
+
+
+PROBES = (
+    probe("leakage", {"path": "image", "form": "free"}, "free", leaks=True),
+    probe("leakage", {"path": "name", "form": "choice"}, "choice", leaks=False),
+    probe("components", {"components": "vision", "path": "image", "form": "free"}, "free"),
+    probe("membership", {"modality": "text", "attack": "min_k_plus"}, "auc"),
+    probe("memorisation", {"modality": "text"}, "extraction_strength"),
+)
 
 
 def stage(kind: str, role: str | None, seconds: float = 100.0, **detail: object) -> Stage:

@@ -27,6 +27,9 @@ def site(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("site")
     evil = made.records(root / "records")
     made.edit_record(evil, lambda v: v["method"].update(title=EVIL, formula=EVIL, paper=EVIL))
+    for npo in (root / "records").glob("*/*/npo/*"):
+        cells = [cell.model_dump(mode="json") for cell in made.PROBES]
+        made.edit_record(npo, lambda v, cells=cells: v.update(probes=cells))
     damaged = made.bundle(root / "records", "simnpo", forget=0.5)
     (damaged / "record.json").write_text("{}")
     done = build(root / "records", [], root / "site", lambda spec: made.Data())
@@ -68,6 +71,29 @@ def test_operations_are_shown_where_they_were_counted(site):
     assert {line[header.index("unlearning_flops")] for line in lines} == {
         "3200000000000.0", "3200000000001.0", "3200000000002.0",
     }  # fmt: skip
+
+
+def test_probes_have_columns_and_a_heat_map(site):
+    columns = {c["id"]: (at, c) for at, c in enumerate(data(site)["columns"])}
+    shown = {
+        "leakage/image/free/free": ("leakage", "trained photo", "image_text"),
+        "membership/text/min_k_plus/auc": ("privacy", "Min-K %++", "text"),
+        "memorisation/text/extraction_strength": ("privacy", "extraction strength", "text"),
+    }
+    for id_, told in shown.items():
+        at, column = columns[id_]
+        assert (column["group"], column["set"], column["modality"]) == told
+        assert row(site, "npo")["score"][at][0] == 400
+        assert row(site, "npo")["delta"][at] == [300, 200, 400]
+        assert row(site, "manu")["score"][at] is row(site, "manu")["delta"][at] is None
+    assert "leakage/name/choice/choice" not in columns  # on the page of the row
+    page = (site / "runs" / f"{row(site, 'npo')['id']}.html").read_text("utf-8")
+    assert "trained photo, vision put back" in page
+    heat = site / "data" / "people-mini@1" / "leakage"
+    assert [path.stem for path in heat.iterdir()] == [row(site, "npo")["id"]]
+    assert (row(site, "npo")["probed"], row(site, "manu")["probed"]) == (True, False)
+    text = next(heat.iterdir()).read_text("ascii")
+    assert '[["trained photo","free",[300,200,400],true],["the name, no picture","choice",' in text
 
 
 def test_what_is_shown_is_what_was_measured(site):
@@ -154,7 +180,8 @@ def test_without_the_benchmark_at_hand_there_are_rows_and_no_answers(site, tmp_p
     build(site.parent / "records", [], tmp_path / "site", lambda spec: None)
     found = data(tmp_path / "site")
     assert [r["persons"] for r in found["rows"]] == [False] * 4
-    assert not (tmp_path / "site" / "data" / "people-mini@1").exists()
+    folder = tmp_path / "site" / "data" / "people-mini@1"
+    assert [path.name for path in folder.iterdir()] == ["leakage"]  # from the records alone
 
 
 def test_downloads(site):

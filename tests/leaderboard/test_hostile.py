@@ -17,7 +17,7 @@ from mubench.config.resolve import resolve_benchmark
 from mubench.leaderboard import bundle as bundles
 from mubench.leaderboard import strict
 
-METHOD, TOKENS = "predictions/method.jsonl.gz", "predictions/method.tokens.jsonl.gz"
+METHOD = "predictions/method.jsonl.gz"
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +89,6 @@ def raw_rows(data):
     def change(folder):
         content = gzip.decompress((folder / METHOD).read_bytes())
         write_rows(folder / METHOD, data(content))
-        seal(folder)
-
-    return change
-
-
-def tokens(data):
-    def change(folder):
-        write_rows(folder / TOKENS, data(gzip.decompress((folder / TOKENS).read_bytes())))
         seal(folder)
 
     return change
@@ -246,11 +238,6 @@ CASES = {
     "an item that is a list": (rows(lambda found: found[0].update(id=[1])), "which was not asked"),
     "rows that are no objects": (raw_rows(lambda data: b"1\n" * data.count(b"\n")), "one object a line"),
     "two rows on a line": (raw_rows(lambda data: data.replace(b"\n", b",", 1) + data.split(b"\n")[0] + b"\n"), "one object a line"),
-    "tokens of fewer answers": (tokens(lambda data: data.split(b"\n", 1)[1]), "rows for"),
-    "tokens that are no lists": (tokens(lambda data: data.replace(b"[]", b"{}", 1)), "one object a line"),
-    "tokens of nothing": (tokens(lambda data: data.replace(b"[]", b"[[0]]", 1)), "odd tokens"),
-    "tokens in both places": (response(tokens=[]), "has its own"),
-    "tokens of a model too many": (lambda f: (shutil.copy(f / TOKENS, f / "predictions/best.tokens.jsonl.gz"), seal(f)), "is of no model"),
     "a field more in a row": (rows(lambda found: found[0].update(note="hi")), "rows need just"),
     "NaN as a log-probability": (raw_rows(lambda data: data.replace(b'"logprobs":[-', b'"logprobs":[NaN,-', 1)), "NaN"),
     "a positive log-probability": (response(logprobs=[5.0] * 4), "log-probability above 0"),
@@ -258,6 +245,8 @@ CASES = {
     "true as a length": (response(lengths=[True] * 4), "an odd list"),
     "five options of four": (response(logprobs=[-1.0] * 5, lengths=[1] * 5), "4 candidates"),
     "an answer that failed": (response(status="error", error="out of memory"), "is a failed one"),
+    "tokens of nothing": (response(tokens=[[0]]), "odd tokens"),
+    "a model too many": (lambda f: (shutil.copy(f / METHOD, f / "predictions/best.jsonl.gz"), seal(f)), "is of no model"),
     "an endless answer": (response(text="a" * 10**5), "an endless text"),
     "scores that do not follow": (rows(lambda found: found[0]["scores"].update(accuracy=0.5)), "not those of its response"),
     "the gold model's answers are missing": (lambda f: ((f / "predictions/gold.jsonl.gz").unlink(), seal(f)), "gold.jsonl.gz: is missing"),
@@ -358,7 +347,7 @@ def flipped(path: Path, places) -> Iterator[int]:
 def test_one_changed_byte_is_found_in_every_file(probed, tmp_path, judge):
     folder = shutil.copytree(probed, tmp_path / Path(*probed.parts[-4:]))
     files = [path for path in folder.rglob("*") if path.is_file()]
-    assert len(files) == 17
+    assert len(files) == 14
     for path in files:
         for place in flipped(path, lambda size: {0, 9, size // 3, size // 2, size - 1}):
             assert judge(folder, root(folder)).refusals, f"{path.name}, byte {place}"

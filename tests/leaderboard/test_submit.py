@@ -72,11 +72,8 @@ def test_a_bundle_holds_what_is_needed_and_nothing_else(run, tmp_path):
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     assert names == [
         "predictions/gold.jsonl.gz",
-        "predictions/gold.tokens.jsonl.gz",
         "predictions/method.jsonl.gz",
-        "predictions/method.tokens.jsonl.gz",
         "predictions/target.jsonl.gz",
-        "predictions/target.tokens.jsonl.gz",
         "record.json",
         "submission.json",
     ]
@@ -199,7 +196,7 @@ def test_a_branch_for_a_pull_request(run, tmp_path, monkeypatch, capsys):
     assert git(checkout, "branch", "--show-current").strip() == "main"
     assert git(checkout, "status", "--porcelain").strip() == "?? half-done.txt"
     added = git(checkout, "diff", "--name-only", "main", branch).splitlines()
-    assert len(added) == 8 and all(
+    assert len(added) == 5 and all(
         p.startswith("leaderboards/records/people-mini@1/llava-tiny/manu/") for p in added
     )
 

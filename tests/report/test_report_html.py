@@ -210,7 +210,9 @@ def test_verdict_quotes_the_cells():
         "On the forget people, manu has a choice accuracy of 0.41 on image+text questions (gold "
         "0.25, target 0.98) and 0.72 on text-only questions (gold 0.25, target 0.98)."
     )
-    assert image.startswith("image+text: the gap to gold is +0.22 [0.15, 0.29]: closer to gold")
+    assert image.startswith(
+        "image+text choice: the gap to gold is +0.22 [0.15, 0.29]: closer to gold"
+    )
     assert "0.88 on text-only" in retain and text.startswith("text-only")
 
 
@@ -229,6 +231,17 @@ def test_verdict_follows_the_interval(low, high, words):
     gap = Value(value=(low + high) / 2, low=low, high=high)
     run = record(cells=[cells()[0].model_copy(update={"gap": gap})])
     assert words in verdict(run)[1]
+
+
+def test_cost_names_operations_only_where_they_were_counted():
+    said = html.cost_words(record())
+    assert said.startswith("Unlearning: 38 s, 2.7 GB of memory at most, needs forget data alone")
+    assert said.endswith("answered in 1.0 times the target's time.")
+    old = record()
+    work = next(stage for stage in old.stages if stage.kind == "unlearn")
+    work.detail["flops"] = 1_560_345_978_880
+    assert html.cost_words(old).startswith("Unlearning: 38 s, 1.56 TFLOP, 2.7 GB")
+    assert html.cost_words(record(stages=[])) == ""
 
 
 def test_bar_stays_on_its_axis():

@@ -33,7 +33,8 @@ from mubench import __version__
 from mubench.data.load import BenchmarkData
 from mubench.errors import MubenchError, OutputError
 from mubench.metrics.ranking import Standing
-from mubench.record import RunRecord, Value
+from mubench.probes.leakage import TITLES
+from mubench.record import Probe, RunRecord, Value
 from mubench.report import view
 from mubench.types import ROLES, Estimate
 
@@ -170,6 +171,9 @@ class Board:
                 if (questions := asked[row.split])
             }
             self.standings = standings(self.rows, scored)
+            for row in self.rows:
+                if heat := _leakage(row):
+                    write_data(folder / "leakage" / f"{row.id}.js", f"leakage/{row.id}", heat)
             do(1, [(row, self.standings[row.id], self.badges(row)) for row in self.rows])
         values = self.values(set(scored))
         write_data(site / "data" / f"{self.name}.js", self.name, values)
@@ -189,7 +193,6 @@ class Board:
                 self._row(row, row.id in answered) for row in self.ordered if not row.is_reference
             ],
             "reported": [self._reported(row) for row in self.reported],
-            "probes": _probes([row for row in self.ordered if not row.is_reference]),
         }
 
     def _row(self, row: Row, answered: bool) -> dict[str, Any]:
@@ -222,6 +225,7 @@ class Board:
             "state": row.cost.state,
             "overhead": row.cost.overhead and round(row.cost.overhead, 2),
             "persons": answered,
+            "probed": bool(record.probes),
             "score": [_thousandths(row.value(c.id, "method")) for c in self.shown],
             "gap": [_thousandths(row.value(c.id, "gap")) for c in self.shown],
             "delta": [
@@ -275,21 +279,16 @@ def _thousandths(value: Value | Estimate | None) -> list[int | None] | None:
     return [None if part is None else round(1000 * part) for part in parts]
 
 
-def _probes(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """What probes found, of rows that were probed: recovery above gold by the probe's axes."""
+def _leakage(row: Row) -> list[list[Any]]:
+    """The heat map of a row: path, form, recovery above gold over the seeds, and whether every seed
+    leaks there."""
     found = []
-    for row in rows:
-        for probe in getattr(row.first, "probes", []):
-            found.append(
-                {
-                    "row": row.id,
-                    "probe": probe.probe,
-                    "axes": list(probe.axes.items()),
-                    "metric": probe.metric,
-                    "difference": _thousandths(probe.difference),
-                    "leaks": probe.leaks,
-                }
-            )
+    for id_, cells in row.cells.items():
+        probes = [cell for cell in cells if isinstance(cell, Probe) and cell.probe == "leakage"]
+        if probes:
+            path, form = probes[0].axes["path"], probes[0].axes["form"]
+            value = _thousandths(row.value(id_, "difference"))
+            found.append([TITLES.get(path, path), form, value, all(one.leaks for one in probes)])
     return found
 
 

@@ -4,7 +4,6 @@
         submission.json             hashes of all else, who submits, where the weights are
         record.json                 the run's record: every number, setting and version
         predictions/<name>.jsonl.gz id, response and scores of every question
-        predictions/<name>.tokens.jsonl.gz  the true answers token by token, large and rarely read
         probes/<name>.jsonl.gz      answers to the probes that were asked for
         weights/...                 the delta, where it is small and was to be attached
 
@@ -34,7 +33,7 @@ from .redact import own_names, redact
 from .strict import AGAIN, Refusal
 
 MANIFEST, RECORD = "submission.json", "record.json"
-END, TOKENS = ".jsonl.gz", ".tokens.jsonl.gz"
+END = ".jsonl.gz"
 #: Bytes of a delta that may be attached.
 ATTACH_LIMIT = 16 * 2**20
 _FILES = re.compile(
@@ -88,9 +87,9 @@ class Bundle:
     def predictions(self) -> dict[str, Artifact]:
         """Prediction files by name: target, gold, method, ..."""
         return {
-            model_of(file.path): file
+            Path(file.path).name.removesuffix(END): file
             for file in self.submission.files
-            if file.path.startswith("predictions/") and not file.path.endswith(TOKENS)
+            if file.path.startswith("predictions/")
         }
 
     @property
@@ -104,7 +103,7 @@ class Bundle:
         path = f"probes/{name}{END}"
         if name not in self.probes:
             raise Refusal(path, "is missing", AGAIN)
-        return _parsed(path, self._lines(path), dict)
+        return _parsed(path, self._lines(path))
 
     def rows(self, name: str, asked: int | None = None) -> list[dict[str, Any]]:
         """One row a question, as written; Refusal if they are not readable, or not ``asked``."""
@@ -112,21 +111,10 @@ class Bundle:
         lines = self._lines(path)
         if asked is not None and len(lines) != asked:
             raise Refusal(path, f"has {len(lines)} rows, the benchmark {asked} questions", AGAIN)
-        rows = _parsed(path, lines, dict)
-        path = f"predictions/{name}{TOKENS}"
-        if (self.folder / path).exists():
-            lines = self._lines(path)
-            if len(lines) != len(rows):
-                raise Refusal(path, f"has {len(lines)} rows for {len(rows)} answers", AGAIN)
-            for row, tokens in zip(rows, _parsed(path, lines, list), strict=True):
-                response = row.get("response")
-                if not isinstance(response, dict) or "tokens" in response:
-                    raise Refusal(path, "holds tokens of an answer that has its own", AGAIN)
-                response["tokens"] = tokens
-        return rows
+        return _parsed(path, lines)
 
     def trusted_rows(self, name: str) -> list[dict[str, Any]]:
-        """The rows of a bundle that was validated before, without tokens: read fast."""
+        """The rows of a bundle that was validated before: read fast."""
         path = f"predictions/{name}{END}"
         lines = self._lines(path)
         try:
@@ -139,14 +127,9 @@ class Bundle:
         return text.removesuffix(b"\n").split(b"\n") if text else []
 
 
-def model_of(path: str) -> str:
-    """Whose answers a prediction file holds."""
-    return path.removeprefix("predictions/").removesuffix(TOKENS).removesuffix(END)
-
-
-def _parsed(path: str, lines: list[bytes], kind: type) -> list[Any]:
+def _parsed(path: str, lines: list[bytes]) -> list[Any]:
     rows = strict.parse(b"[" + b",".join(lines) + b"]", path, strict.UNPACKED_LIMIT)
-    if len(rows) != len(lines) or not all(isinstance(row, kind) for row in rows):
+    if len(rows) != len(lines) or not all(isinstance(row, dict) for row in rows):
         raise Refusal(path, "does not hold one object a line", AGAIN)
     return list(rows)
 
@@ -184,9 +167,7 @@ def pack(
         for path in sorted((run / "predictions").glob("*.jsonl")):
             if path.name.endswith(".paper.jsonl"):
                 continue  # another evaluation, whose numbers have no intervals
-            answers, tokens = _slim(path)
-            for end, lines in ((END, answers), (TOKENS, tokens)):
-                _write_lines(partial / "predictions" / f"{path.stem}{end}", lines)
+            _write_lines(partial / "predictions" / f"{path.stem}{END}", _slim(path))
         for path in sorted((run / probe_answers.FOLDER).glob(f"*{END}")):
             if not path.name.endswith(f".{probe_answers.QUESTIONS}{END}"):
                 rows = map(json.loads, gzip.decompress(path.read_bytes()).splitlines())
@@ -231,15 +212,15 @@ def _redacted(values: dict[str, Any]) -> dict[str, Any]:
     return {key: redact(part, names if key == "provenance" else ()) for key, part in values.items()}
 
 
-def _slim(path: Path) -> tuple[list[str], list[str]]:
-    """The rows with the example's id instead of the example, which is the benchmark's; and apart
-    from them their tokens."""
-    rows, tokens = [], []
+def _slim(path: Path) -> list[str]:
+    """The rows with the example's id instead of the example, which is the benchmark's, and without
+    single tokens, from which no number of the record is made."""
+    rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        tokens.append(row["response"].pop("tokens", []))
+        row["response"].pop("tokens", None)
         rows.append({"id": row.pop("example")["id"], **row})
-    return _checked(path, rows), _checked(path, tokens)
+    return _checked(path, rows)
 
 
 def _checked(path: Path, rows: Iterable[Any]) -> list[str]:

@@ -18,11 +18,16 @@ from mubench.metrics import ranking
 from mubench.metrics.catalogue import METRICS
 from mubench.metrics.labels import utility
 from mubench.metrics.ranking import Cost, Standing
-from mubench.record import Cell, RunRecord, Value
+from mubench.probes.leakage import COLUMNS, TITLES
+from mubench.record import Cell, Probe, RunRecord, Value
+from mubench.report.probes import ATTACKS, MEASURES
 from mubench.types import ASPECTS, MODALITIES, SETS, TASKS, Example
 
 from .bundle import Bundle
 
+#: Paths to a fact that show no picture.
+WORDS_ALONE = ("name", "name-reworded", "description", "whose-facts")
+HEADLINE_PRIVACY = {("min_k_plus", "auc"), ("extraction_strength", "extraction_strength")}
 #: A row needs as many seeds, or it bears a badge.
 SEEDS = 3
 
@@ -50,11 +55,12 @@ class Row:
         return [record.spec["seed"] for record in self.records]
 
     @cached_property
-    def cells(self) -> dict[str, list[Cell]]:
+    def cells(self) -> dict[str, list[Cell | Probe]]:
         """The cells of all seeds by column, of columns that every seed has."""
-        found: dict[str, list[Cell]] = {}
+        found: dict[str, list[Cell | Probe]] = {}
         for record in self.records:
-            for cell in record.cells:
+            cells: list[Cell | Probe] = [*record.cells, *record.probes]
+            for cell in cells:
                 found.setdefault(column_id(cell), []).append(cell)
         return {key: cells for key, cells in found.items() if len(cells) == len(self.bundles)}
 
@@ -70,7 +76,8 @@ class Row:
         return self._values[key]
 
     def _over_seeds(self, column: str, part: str) -> Value | None:
-        values = [getattr(cell, part) for cell in self.cells.get(column, [])]
+        # Probes have no gap and no prior.
+        values: list[Any] = [getattr(cell, part, None) for cell in self.cells.get(column, [])]
         return over_seeds(values) if values and None not in values else None
 
     @property
@@ -125,7 +132,9 @@ def over_seeds(values: Sequence[Value]) -> Value:
                  high=mean + math.hypot(above, spread))  # fmt: skip
 
 
-def column_id(cell: Cell) -> str:
+def column_id(cell: Cell | Probe) -> str:
+    if isinstance(cell, Probe):
+        return "/".join((cell.probe, *cell.axes.values(), cell.metric))
     return f"{cell.set}/{cell.modality}/{cell.task}/{cell.metric}"
 
 
@@ -147,32 +156,66 @@ class Column:
 def columns(rows: Iterable[Row]) -> list[Column]:
     """Every column that a row has, by aspect, set, modality and task."""
     cells = {key: cells[0] for row in rows for key, cells in row.cells.items()}
-    aspect: dict[str, str] = {name: aspect for aspect, names in ASPECTS.items() for name in names}
-    titles = {info.name: info.title for infos in METRICS.values() for info in infos}
-    made = [
-        Column(
-            id=key,
-            group=aspect.get(cell.set, "other"),
-            set=cell.set,
-            modality=cell.modality,
-            task=cell.task,
-            metric=cell.metric,
-            title=titles.get(cell.metric, cell.metric),
-            better=cell.better,
-            headline=cell.headline,
-        )
-        for key, cell in cells.items()
-    ]
-    groups = [*ASPECTS, "other"]
+    made = [_column(key, cell) for key, cell in cells.items()]
+    groups = [*ASPECTS, "leakage", "privacy", "other"]
+    sets = (*SETS, *TITLES.values(), *ATTACKS.values(), *MEASURES.values())
 
     def order(column: Column) -> tuple[Any, ...]:
         return (
-            groups.index(column.group), _place(column.set, SETS),
+            groups.index(column.group), _place(column.set, sets),
             _place(column.modality, MODALITIES), _place(column.task, TASKS),
             not column.headline, column.metric,
         )  # fmt: skip
 
     return sorted(made, key=order)
+
+
+def _column(id_: str, cell: Cell | Probe) -> Column:
+    if isinstance(cell, Probe):
+        return _probe_column(id_, cell)
+    aspect: dict[str, str] = {name: aspect for aspect, names in ASPECTS.items() for name in names}
+    titles = {info.name: info.title for infos in METRICS.values() for info in infos}
+    return Column(
+        id=id_,
+        group=aspect.get(cell.set, "other"),
+        set=cell.set,
+        modality=cell.modality,
+        task=cell.task,
+        metric=cell.metric,
+        title=titles.get(cell.metric, cell.metric),
+        better=cell.better,
+        headline=cell.headline,
+    )
+
+
+def _probe_column(id_: str, cell: Probe) -> Column:
+    """Of a path to the facts, free answers are headline; of privacy, one attack and one measure."""
+    axes = cell.axes
+    if cell.probe in ("leakage", "components"):
+        put_back = f", {axes['components']} put back" if cell.probe == "components" else ""
+        return Column(
+            id=id_,
+            group="leakage",
+            set=TITLES.get(axes["path"], axes["path"]) + put_back,
+            modality="text" if axes["path"] in WORDS_ALONE else "image_text",
+            task=axes["form"],
+            metric=axes["form"],
+            title=COLUMNS[axes["form"]][0] if axes["form"] in COLUMNS else axes["form"],
+            better="to_gold",
+            headline=cell.probe == "leakage" and axes["form"] == "free",
+        )
+    named = axes.get("attack", cell.metric)
+    return Column(
+        id=id_,
+        group="privacy",
+        set={**ATTACKS, **MEASURES}.get(named, named),
+        modality=axes["modality"],
+        task=cell.probe,
+        metric=cell.metric,
+        title=cell.unit,
+        better="to_gold",
+        headline=(named, cell.metric) in HEADLINE_PRIVACY,
+    )
 
 
 def _place(name: str, known: Sequence[str]) -> tuple[int, str]:

@@ -30,7 +30,7 @@ from mubench.record import Assessment, Cell, RunRecord, Value
 from mubench.runner import probe_answers
 from mubench.runner.rescore import alike, differing
 from mubench.runner.stages.scores import answer_prior
-from mubench.types import Example, MethodInfo, Response, gold_roles
+from mubench.types import MODALITIES, Example, MethodInfo, Response, gold_roles
 
 from . import bundle as bundles
 from .bundle import RECORD, Bundle
@@ -151,12 +151,8 @@ class Validator:
         for name in predictions:
             if name not in roles:
                 raise Refusal(f"predictions/{name}.jsonl.gz", "is of no model of the run", "remove")
-        for file in bundle.submission.files:
-            if file.path.endswith(bundles.TOKENS) and bundles.model_of(file.path) not in roles:
-                raise Refusal(file.path, "is of no model of the run", "remove it")
         _check_counts(record, questions.examples)
-        files = bundle.submission.files
-        answers = (f.path + f.sha256 for f in files if f.path.startswith("predictions/"))
+        answers = (file.path + file.sha256 for file in predictions.values())
         split = f"{spec.benchmark.forget_ratio} {spec.benchmark.scope}"
         key = (*answers, f"{spec.seed} {split} {questions.content_sha}")
         if key not in self._scored:
@@ -361,7 +357,9 @@ def _response(value: Any, example: Example, where: str) -> Response:
         raise refuse(f"has an odd {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if response.status != "ok" or response.error is not None:
         raise refuse("is a failed one")
-    if any(logprob > ROUNDING for logprob in response.logprobs):
+    # A dual encoder has cosines times its scale there.
+    in_words = example.modality in MODALITIES
+    if in_words and any(logprob > ROUNDING for logprob in response.logprobs):
         raise refuse("has a log-probability above 0")
     return response
 

@@ -116,7 +116,7 @@ def verdict(record: RunRecord) -> list[str]:
 
 
 def _reading(cell: Cell) -> str:
-    where = view.MODALITY_TITLES[cell.modality]
+    where = f"{view.MODALITY_TITLES[cell.modality]} {view.line(cell.task)}"
     gap = cell.gap
     if gap is None:
         reason = view.line(cell.gap_reason or "no gap was computed", 120)
@@ -159,13 +159,14 @@ def cost_words(record: RunRecord) -> str:
     if not any(stage.kind in ("learn", "unlearn") for stage in record.stages):
         return ""
     spent = cost([record])
+    answered = f"answered in {spent.overhead or 0:.1f} times the target's time"
     parts = [
         f"{spent.seconds:.0f} s",
         *([] if spent.flops is None else [view.flops(spent.flops)]),
         f"{spent.peak_mb / 1024:.1f} GB of memory at most",
         f"needs {'forget and retain data' if spent.retain else 'forget data alone'}",
         f"keeps {STATES.get(spent.state, spent.state)}",
-        *([] if spent.overhead is None else [f"answers take {spent.overhead:.1f} times as long"]),
+        *([] if spent.overhead is None else [answered]),
     ]
     return f"Unlearning: {', '.join(parts)}."
 

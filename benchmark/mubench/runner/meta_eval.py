@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from rich.console import Console
@@ -138,21 +139,16 @@ def markdown(found: Sequence[Admission], command: str, seeds: int) -> str:
             f"| {one.metric}{falls} | {value.value:.2f} | {interval} | {one.relearned:.2f} "
             f"| {one.quantised:.2f} | {one.robustness:.2f} | {'yes' if one.admitted else 'no'} |"
         )
-    return "\n".join(
-        [
-            "# Which metrics may be believed",
-            "",
-            f"Made by `{command}`: {seeds} models that learned the forget people, {seeds} that "
-            "never saw them, and as many unlearned ones.",
-            "",
-            "Faithfulness is the AUC with which a metric tells the first two pools apart; it has "
-            "an interval from five models a pool on. R and Q say how much of the verdict on the "
-            "unlearned models stays after one epoch of relearning (against gold) and after 4-bit "
-            "rounding; robustness is their harmonic mean (after open-unlearning, "
-            f"arXiv:2506.12618). Admitted: faithfulness of {FAITHFUL} and robustness of {ROBUST} "
-            "at least.",
-            "",
-            *rows,
-            "",
-        ]
+    made = (
+        f"Made by `{command}`: {seeds} models that learned the forget people, {seeds} that never "
+        "saw them, and as many unlearned ones."
     )
+    means = (
+        "Faithfulness is the AUC with which a metric tells the first two pools apart; it has an "
+        "interval from five models a pool on. R and Q say how much of the verdict on the unlearned "
+        "models stays after one epoch of relearning (against gold) and after 4-bit rounding; "
+        "robustness is their harmonic mean (after open-unlearning, arXiv:2506.12618). Admitted: "
+        f"faithfulness of {FAITHFUL} and robustness of {ROBUST} at least."
+    )
+    text = [fill(part, 100, break_on_hyphens=False) for part in (made, means)]
+    return "\n".join(["# Which metrics may be believed", "", text[0], "", text[1], "", *rows, ""])

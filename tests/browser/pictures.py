@@ -1,0 +1,45 @@
+"""Retakes the pictures in the docs, in both widths and both themes: make pictures RUN=RUN_FOLDER.
+
+python tests/browser/pictures.py RUN_FOLDER/report.html docs/report
+python tests/browser/pictures.py leaderboards/site/index.html docs/leaderboard
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+#: Width in CSS pixels, and how much of a long page is shown.
+SIZES = ((1400, 1700), (390, 1700))
+COLOURS = 96  # enough for text and drawn faces, and a quarter of the bytes
+
+
+def take(page_file: Path, out: Path) -> None:
+    """One PNG a width and theme; needs playwright and Debian's chromium."""
+    from playwright.sync_api import sync_playwright
+
+    out.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        for width, height in SIZES:
+            for theme in ("light", "dark"):
+                view = {"width": width, "height": height}
+                context = browser.new_context(viewport=view, color_scheme=theme)
+                page = context.new_page()
+                page.goto(page_file.resolve().as_uri())
+                page.wait_for_timeout(1500)  # charts follow the table
+                shot = Image.open(io.BytesIO(page.screenshot()))
+                small = shot.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+                small.save(out / f"{width}-{theme}.png", optimize=True)
+                context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    take(Path(sys.argv[1]), Path(sys.argv[2]))
