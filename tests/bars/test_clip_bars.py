@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,29 @@ from mubench.runner.store import Store
 pytestmark = pytest.mark.bars
 
 WITHIN = 0.02
+GIB = 2**30
+#: Finds 20 pictures among 100,000 captions; prints what was found and the peak of its memory.
+LARGE = """
+import json, resource
+from PIL import Image
+from mubench.config.resolve import resolve
+from mubench.models.load import load_model
+from mubench.models.packing import units
+from mubench.types import Candidate, Example
+
+captions = [f"a photo of person number {i}." for i in range(100_000)]
+gallery = [Candidate(str(i), (caption,)) for i, caption in enumerate(captions)]
+asked = [
+    Example(id=str(i), set="forget", task="retrieval", modality="image_to_text", person=str(i),
+            fact="name", question="", answer=str(i), keyword="", image=str(i), gallery="all")
+    for i in range(0, 100_000, 5_000)
+]
+picture = lambda id_: Image.new("RGB", (48, 48), (int(id_) % 256, 90, 90))
+model = load_model(resolve("none", "clip-tiny").model, picture, gallery=lambda _: gallery)
+found = [one for unit in model.answers(units(asked), max_new_tokens=1, batch=1024) for one in unit]
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"among": [one.among for one in found], "peak": peak}))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +94,10 @@ def test_general_classes_stay_within_two_points_of_the_base(run: Path, cache) ->
         ]
         assert len(found) == len(base)
         assert sum(found) / len(found) >= sum(base) / len(base) - WITHIN
+
+
+def test_a_gallery_of_100_000_texts_fits_into_2_gib() -> None:
+    ran = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True)
+    found = json.loads(ran.stdout)
+    assert found["among"] == [100_000] * 20
+    assert found["peak"] < 2 * GIB

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from mubench.metrics.scoring import ItemScore, build_cells, score
 from mubench.models.dual_encoder import OpenClipModel
 from mubench.models.load import package_folder
-from mubench.models.open_clip_files import read
+from mubench.models.open_clip_files import WEIGHTS, read
 from mubench.models.retrieval import Retrieval
 from mubench.rng import stream
 from mubench.types import ROLES, Candidate, Example
@@ -22,6 +22,7 @@ from mubench_data.scenes import ANSWERS, Scene, draw_scene, sample_scene
 
 classification = pytest.importorskip("clip_benchmark.metrics.zeroshot_classification")
 retrieval = pytest.importorskip("clip_benchmark.metrics.zeroshot_retrieval")
+models = pytest.importorskip("clip_benchmark.models")
 
 RNG = stream(0, "clip-benchmark")
 SCENES: list[Scene] = [sample_scene(RNG) for _ in range(60)]
@@ -51,10 +52,13 @@ class Loader:
 
 @pytest.fixture(scope="module")
 def theirs():
+    """The checkpoint as their own command line loads it."""
     name = f"local-dir:{package_folder('clip-tiny')}"
-    model, _, preprocess = open_clip.create_model_and_transforms(name, require_pretrained=True)
+    model, preprocess, tokenizer = models.load_clip("open_clip", name, "", "", "cpu")
+    weights = load_file(package_folder("clip-tiny") / WEIGHTS)
+    assert all(value.equal(weights[key]) for key, value in model.state_dict().items())
     pictures = torch.stack([preprocess(picture) for picture in PICTURES.values()])
-    return model.eval(), open_clip.get_tokenizer(name), pictures
+    return model.eval(), tokenizer, pictures
 
 
 def cells(task: str, gallery: list[Candidate], queries: list[dict[str, str | None]]):

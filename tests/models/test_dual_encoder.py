@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from mubench.errors import DamagedError, MissingError, RunError, UsageError
 from mubench.models.dual_encoder import OpenClipModel
-from mubench.models.open_clip_files import CONFIG, WEIGHTS, read
+from mubench.models.open_clip_files import CONFIG, WEIGHTS, read, repository
 from mubench.models.tiny import build_clip, build_llava, build_tokenizer
 from mubench.models.towers import to_open_clip, to_transformers
 from pairs import pair
@@ -110,18 +110,28 @@ def test_a_folder_that_is_no_whole_model_is_refused(harm, error, says, tmp_path:
     [
         ("ViT-B-32/openai", "take ViT-B-32-quickgelu"),
         ("ViT-B-32/laion9", "known are openai"),
-        ("ViT-B-33/openai", None),
+        ("ViT-B-32", "known are openai"),
+        ("ViT-B-33/openai", "unknown architecture 'ViT-B-33': did you mean 'ViT-B-32'"),
+        ("ViT-B-33", "unknown architecture 'ViT-B-33': did you mean 'ViT-B-32'"),
     ],
 )
-def test_wrong_names_and_activations_are_refused(source: str, says: str | None) -> None:
-    if says is None:  # no architecture of open_clip: then it could only be a hub repository
-        from mubench.models.open_clip_files import fetched
-
-        with pytest.raises(MissingError, match="ViT-B-33"):
-            fetched(source, None)
-        return
+def test_wrong_names_and_activations_are_refused(source: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         read(source)
+    if "quickgelu" not in says:  # that is found when it is read
+        with pytest.raises(UsageError, match=says):
+            repository(source)
+
+
+@pytest.mark.parametrize("source", ["/no/such", "local-dir:no/such", "./no/such", "~/no/such"])
+def test_a_folder_that_is_not_there_is_no_repository(source: str) -> None:
+    with pytest.raises(MissingError, match="no such folder"):
+        repository(source)
+
+
+def test_other_names_are_hub_repositories() -> None:
+    assert repository("hf-hub:somebody/ViT-B-33") == repository("somebody/ViT-B-33")
+    assert repository("ViT-B-32/laion2b_s34b_b79k").startswith("laion/")
 
 
 # -- inputs ------------------------------------------------------------------------------------

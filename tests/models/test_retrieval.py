@@ -125,6 +125,33 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer(example) == whole
 
 
+def test_a_gallery_of_100_000_texts() -> None:
+    """Several blocks; every query finds its text where the features put it."""
+    count, asked = 100_000, range(0, 100_000, 9_973)
+    assert count > retrieval.BLOCK
+    rows = torch.nn.functional.normalize(
+        torch.randn(count, 16, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+
+    class Many(Given):
+        def embed_images(self, ids: Sequence[str], batch: int) -> Tensor:
+            return rows[[(7 * int(id_)) % count for id_ in ids]]
+
+        def embed_texts(self, texts: Sequence[str], batch: int) -> Tensor:
+            return rows[[int(text) for text in texts]]
+
+    names = [Candidate(str(i), (str(i),)) for i in range(count)]
+    examples = [ask("all", image=str(i), answer=str(i)) for i in asked]
+    made = Retrieval(Many(), lambda _: names, examples, 256)
+    for i, example in zip(asked, examples, strict=True):
+        scores = rows @ rows[(7 * i) % count]
+        found = made.response(example)
+        assert found.among == count
+        assert found.text == str((7 * i) % count)
+        # Sums are rounded otherwise in blocks: a near tie may fall either way.
+        assert found.ranks[0] == pytest.approx(int((scores >= scores[i]).sum()), abs=1)
+
+
 @pytest.mark.parametrize("gallery", ["one kind", "names"])
 def test_a_gallery_without_right_or_wrong_candidates_is_refused(gallery: str) -> None:
     answer_ = "Ann" if gallery == "one kind" else "Nobody"

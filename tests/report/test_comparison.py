@@ -131,3 +131,63 @@ def test_tables_hold_every_row_and_every_failure() -> None:
     assert [run["seed"] for run in value["runs"]] == [0, 1, 2]
     assert value["rows"][0]["gaps"]["forget.image_text"]["value"] == pytest.approx(-0.45)
     assert len(value["failures"]) == 2
+
+
+def directed(seed: int, back: float) -> RunRecord:
+    """A dual encoder whose names are forgotten, whose photos are found in ``back`` of cases, and
+    whose pairs are pushed twice as far beyond gold as the target was before it."""
+    here, there = "image_to_text", "text_to_image"
+    made = record(seed, 0.0, "clip")
+    made.cells[:] = [
+        cell("forget", here, "r1", 1.0, 0.0, 0.0),
+        cell("forget", there, "r1", 1.0, 0.0, back),
+        cell("forget", here, "similarity", 0.8, 0.5, -0.1),
+        cell("forget", there, "similarity", 0.8, 0.8, 0.1),  # no gap to be had
+        cell("forget", here, "auc", 1.0, 0.5, 0.0),
+        cell("forget", "image_to_image", "accuracy", 0.9, 0.8, 0.9),
+        cell("retain", here, "r1", 0.8, 0.8, 0.8),
+        cell("retain", there, "r1", 0.8, 0.8, 0.8),
+        cell("retain", here, "similarity", 0.8, 0.8, 0.4),
+        cell("holdout_identity", here, "r1", 0.8, 0.8, 0.6),
+    ]
+    return made
+
+
+def test_how_close_pairs_are_does_not_hide_what_is_found() -> None:
+    found = comparison.summary(directed(0, 0.0))
+    assert found.gaps[("forget", "image_to_text")] == 0
+    assert found.closeness == {
+        ("similarity", "forget", "image_to_text"): pytest.approx(-2),
+        ("auc", "forget", "image_to_text"): -1,
+    }
+    assert found.kept[("retain", "image_to_text")] == 1.0
+    assert found.distance == pytest.approx((0 + 0 + 1 + 1 + 1) / 5), "-2 counts as -1"
+
+
+def test_a_dual_encoder_has_forgotten_what_neither_direction_finds() -> None:
+    """The image tower, which gold knows as well, has no say."""
+    (row,) = comparison.rows(comparison.summary(directed(seed, 0.0)) for seed in range(3))
+    assert row.reached == "yes"
+    (row,) = comparison.rows(comparison.summary(directed(seed, 0.8)) for seed in range(3))
+    assert row.reached == "no"
+
+
+def test_both_directions_stand_side_by_side() -> None:
+    runs = [comparison.summary(directed(seed, 0.8)) for seed in range(3)]
+    text = comparison.markdown("mubench sweep --x", comparison.rows(runs), [])
+    head = "| method | forget gap | forget similarity | forget membership | retain | held-out |"
+    assert head in text
+    row = "| `clip` | 0.00±.00 / 0.80±.00 | -2.00±.00 / n/a | -1.00±.00 / n/a | 1.00±.00 / 1.00±.00"
+    assert f"{row} | 0.75±.00 / n/a | no | yes |" in text
+    assert "Every cell: image to text / text to image;" in text
+    assert "Dual encoders" in text
+    mixed = [*runs, comparison.summary(record(0, 0.4))]
+    text = comparison.markdown("mubench sweep --x", comparison.rows(mixed), [])
+    assert "Every cell: image to text / text to image, or image+text / text-only;" in text
+    assert "| `m` | -0.30 / n/a | n/a | n/a | 1.00 / 0.50 | n/a |" in text
+    lines = csv.DictReader(io.StringIO(comparison.as_csv(comparison.rows(runs))))
+    found = {(line["what"], line["modality"]): float(line["value"]) for line in lines}
+    assert found[("similarity", "image_to_text")] == -2
+    assert found[("gap", "image_to_image")] == pytest.approx(1)
+    value = json.loads(comparison.as_json("mubench sweep --x", comparison.rows(runs), runs, []))
+    assert value["runs"][0]["closeness"]["auc.forget.image_to_text"] == -1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from mubench.config.resolve import resolve
+from mubench.models.dual_encoder import OpenClipModel
 from mubench.record import RunRecord
 from mubench.report.tables import render
 from mubench.runner.execute import execute
@@ -23,10 +25,24 @@ SETS = (*QUICK[:-3], "target.epochs=0.3", "gate.margin=-1", "benchmark.holdout=2
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunRecord]:
+def embedded() -> Counter[str]:
+    """How often each picture and each text was embedded in the run."""
+    return Counter()
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, embedded: Counter[str]) -> tuple[Path, RunRecord]:
     root = tmp_path_factory.mktemp("clip-run")
     made = plan(resolve("ga", "clip-tiny", sets=SETS))
-    folder = execute(made, Store(root / "cache"), root, Console(file=io.StringIO()))
+    embed = OpenClipModel._embed
+
+    def counted(self, tower, items, batch):
+        embedded.update(items)
+        return embed(self, tower, items, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenClipModel, "_embed", counted)
+        folder = execute(made, Store(root / "cache"), root, Console(file=io.StringIO()))
     record = RunRecord.model_validate_json((folder / "record.json").read_text("utf-8"))
     return folder, record
 
@@ -42,6 +58,17 @@ def test_every_direction_has_its_headline_cells(ran: tuple[Path, RunRecord]) -> 
     assert ("retain", "retrieval", "text_to_text") in found
     assert ("forget", "membership", "image_to_text") in found
     assert ("general", "zero_shot", "image_to_text") in found
+
+
+def test_everything_is_embedded_once_a_checkpoint(ran, embedded: Counter[str]) -> None:
+    """Target, gold and method: three times, whatever is asked about a picture or a text."""
+    assert set(embedded.values()) == {3}
+    rows = (ran[0] / "predictions" / "method.jsonl").read_text("utf-8").splitlines()
+    asked = [json.loads(row)["example"] for row in rows]
+    assert {one["image"] for one in asked if one["image"]} <= set(embedded)
+    assert {one["question"] for one in asked if one["question"]} <= set(embedded)
+    often = Counter(one["image"] or one["question"] for one in asked)
+    assert max(often.values()) > 1, "else nothing could have been embedded twice"
 
 
 def test_gold_takes_as_many_steps_as_the_target(ran: tuple[Path, RunRecord]) -> None:

@@ -115,7 +115,7 @@ def test_published_sets_are_told_one_by_one(ran: tuple[Path, RunRecord]) -> None
 
 def test_recovery_is_told_beside_gold_s_and_scored_again(ran: tuple[Path, RunRecord]) -> None:
     found = {cell.axes["attack"]: cell for cell in ran[1].probes}
-    assert set(found) == {"1-shot prototypes", "5-shot prototypes", "relearned"}
+    assert set(found) == {"1-shot prototypes", "5-shot prototypes", "relearning"}
     for cell in found.values():
         assert (cell.probe, cell.persons, cell.n) == ("recovery", 6, 300)
         assert cell.difference.value == pytest.approx(cell.method.value - cell.gold.value)

@@ -159,7 +159,7 @@ def export(
     cache: Cache = None,
 ) -> None:
     """Write a benchmark in another project's layout, so that its scripts run on it."""
-    from mubench.errors import unknown
+    from mubench.errors import UsageError, unknown
     from mubench.runner import datasets
     from mubench.runner.progress import bar
     from mubench_data.export import export_mllmu
@@ -167,6 +167,11 @@ def export(
     if format != "mllmu":
         raise unknown("format", format, ("mllmu",))
     data = datasets.find(what, open_store(cache))
+    if data.asks_pairs:
+        raise UsageError(
+            f"'{what}' holds pairs of picture and caption, which the layout of MLLMU-Bench has no "
+            "place for: export people or people-mini"
+        )
     with bar(console(stderr=True), "export") as report:
         export_mllmu(data, folder, report)
     print(f"written: {folder}")

@@ -14,6 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from mubench.types import DIRECTIONS, TASKS, Direction, Example, Modality
+from mubench.types import SETS as LEARNED
 
 from .load import BenchmarkData
 from .splits import RATIOS, forget_count, forget_people, ratio_key
@@ -38,6 +39,8 @@ SETS: Mapping[str, str] = {
     "unseen": "trained people, picture and wording kept from training",
     "holdout": "people like them whom nobody is trained on",
     "celebrity": "real public figures",
+    "kept": "trained people, by name alone",
+    "member": "trained pairs, to be told from those of holdout people",
     "general": "no people: shapes, words, sums",
 }
 
@@ -57,7 +60,8 @@ class Statistics:
 
     ``facts``: number of people and of different values, by kind of fact and role. ``questions``
     and ``training``: examples by set, task and modality. ``pictures``: by kind, from their ids.
-    ``forgotten``: how many people each ratio of the split forgets.
+    ``forgotten``: how many people each ratio of the split forgets. ``galleries``: candidates, and
+    how many texts and pictures they are made of.
     """
 
     people: Mapping[str, int]
@@ -68,6 +72,7 @@ class Statistics:
     pictures: Mapping[str, int]
     portraits: Mapping[str, int]
     forgotten: Mapping[str, int]
+    galleries: Mapping[str, tuple[int, int, int]]
 
 
 def statistics(data: BenchmarkData) -> Statistics:
@@ -76,16 +81,17 @@ def statistics(data: BenchmarkData) -> Statistics:
     for person in data.people:
         for kind, value in person.facts.items():
             values.setdefault((person.role, kind), []).append(value)
-    words = {
-        task: sorted(len(e.answer.split()) for e in data.stored if e.task == task) for task in TASKS
-    }
-    trained = data.train("forget", "retain", "celebrity", "general")
-    renamed = {"forget": "people", "retain": "people"}
+    said = [e for e in data.stored if e.modality != "text_to_image"]  # there, pictures answer
+    words = {task: sorted(len(e.answer.split()) for e in said if e.task == task) for task in TASKS}
+    trained = data.train(*LEARNED)
+    kept = {"celebrity", "general"}
     return Statistics(
         people=Counter(person.role for person in data.people),
         facts={key: (len(all_), len(set(all_))) for key, all_ in values.items()},
         questions=Counter((e.set, e.task, e.modality) for e in data.stored),
-        training=Counter((renamed.get(e.set, e.set), e.task, e.modality) for e in trained),
+        training=Counter(
+            (e.set if e.set in kept else "people", e.task, e.modality) for e in trained
+        ),
         answers={
             task: Lengths(found[0], median(found), found[-1])
             for task, found in words.items()
@@ -94,6 +100,10 @@ def statistics(data: BenchmarkData) -> Statistics:
         pictures=Counter(re.sub(r"-\d+$", "", id_.split("/")[-1]) for id_ in data.image_ids()),
         portraits=Counter(person.portrait for person in data.people),
         forgotten=_forgotten(data),
+        galleries={
+            name: (len(rows), sum(len(r.texts) for r in rows), sum(len(r.images) for r in rows))
+            for name, rows in data.galleries.items()
+        },
     )
 
 
@@ -154,6 +164,11 @@ def grids(found: Statistics) -> list[Grid]:
                 for task, of in found.answers.items()
             ],
         ),
+        Grid(
+            "Galleries",
+            ("gallery", "candidates", "texts", "pictures"),
+            [(name, *map(str, counts)) for name, counts in found.galleries.items()],
+        ),
         Grid("Pictures", ("kind", "pictures"), _counted(found.pictures)),
         Grid(
             "Forget sets",
@@ -173,6 +188,8 @@ def tables(data: BenchmarkData) -> list[Table]:
 
     made = []
     for grid in grids(statistics(data)):
+        if not grid.rows:
+            continue
         table = Table(title=grid.title, title_justify="left")
         for number, column in enumerate(grid.columns):
             table.add_column(column, justify="left" if number < grid.words else "right")
@@ -239,7 +256,8 @@ def write_card(
         built="options" in source,
         repo=str(source.get("repo", "")),
         command=Raw(command(data)),
-        sets=SETS,
+        sets={name: SETS[name] for name in SETS if any(e.set == name for e in data.stored)},
+        paired=data.asks_pairs,
         portraits=found.portraits,
         grids=grids(found),
         person=next((person for person in data.people if person.id == sample), None),
@@ -284,7 +302,9 @@ def front_matter(data: BenchmarkData) -> str:
             "pretty_name": f"mubench: {_plain(data.manifest['name'])}",
             "license": "apache-2.0" if built else "other",
             "language": ["en"],
-            "task_categories": ["visual-question-answering", "question-answering"],
+            "task_categories": ["zero-shot-image-classification"]
+            if data.asks_pairs
+            else ["visual-question-answering", "question-answering"],
             "tags": ["machine-unlearning", "multimodal", "privacy", *kinds],
             "size_categories": [_size(data.manifest["rows"]["examples"])],
             "configs": [
@@ -293,7 +313,9 @@ def front_matter(data: BenchmarkData) -> str:
                     "data_files": f"{name}.parquet",
                     **({} if number else {"default": True}),
                 }
-                for number, name in enumerate(CONFIGS)
+                for number, name in enumerate(
+                    (*CONFIGS, "galleries") if data.asks_pairs else CONFIGS
+                )
             ],
         },
         sort_keys=False,
@@ -316,7 +338,7 @@ def command(data: BenchmarkData) -> str:
     if "options" not in source:
         revision = _plain(str(source.get("revision", "")))
         return shlex.join(["mubench", "data", "pull", name, "--revision", revision])
-    words = ["mubench", "data", "build", "people"]
+    words = ["mubench", "data", "build", name if data.asks_pairs else "people"]
     for key, value in source["options"].items():
         if value is not None:
             shown = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)

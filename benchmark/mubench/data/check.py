@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mubench.errors import UsageError
 from mubench.stats.bootstrap import MIN_PERSONS
 
+from . import pair_promises as pairs
 from . import promises as p
 from .evidence import Evidence, Progress
 from .load import BenchmarkData
@@ -60,21 +61,16 @@ class Promise:
         return Finding(self.text, True, "; ".join(found) or f"{count:,} looked at")
 
 
-PROMISES = (
-    Promise("content and row counts are what the manifest says", p.content_as_recorded),
-    Promise("ids are unique", p.ids_unique),
-    Promise("no question, answer or name is empty", p.text_there),
-    Promise("every picture decodes to the pixels that were stored", p.pictures_whole),
-    Promise("image+text questions have a picture, text-only ones have none", p.pictures_there),
-    Promise("everybody has a picture", p.people_have_pictures),
-    Promise("everybody who is asked about is listed", p.everybody_listed),
-    Promise("a group photo shows three people, who are listed", p.groups_listed, without="none"),
-    Promise("options are distinct, the truth is one of them", p.options_distinct),
-    Promise("a cloze has one blank, written __", p.one_blank, without="there is no cloze"),
-    Promise("the two forms of a question pair, with equal options and answer", p.forms_pair),
-    Promise("the keyword is in every right answer and in no wrong one", p.keyword_tells, True),
-    Promise(f"there are {p.PERTURBED} different wrong answers", p.perturbed_enough, True),
-    Promise("no refusal holds an answer", p.refusals_empty, without="there are no refusals"),
+_CONTENT = Promise("content and row counts are what the manifest says", p.content_as_recorded)
+_IDS = Promise("ids are unique", p.ids_unique)
+_PICTURES = Promise("every picture decodes to the pixels that were stored", p.pictures_whole)
+_SHOWN = Promise("everybody has a picture", p.people_have_pictures)
+_LISTED = Promise("everybody who is asked about is listed", p.everybody_listed)
+_GROUPS = Promise(
+    "a group photo shows three people, who are listed", p.groups_listed, without="none"
+)
+_OPTIONS = Promise("options are distinct, the truth is one of them", p.options_distinct)
+_CUES = (
     Promise("the true letters are balanced", p.letters_balanced, True),
     Promise(
         "an option's length tells nothing",
@@ -88,6 +84,8 @@ PROMISES = (
         True,
         f"fewer than {MIN_PERSONS} people in every set",
     ),
+)
+_PEOPLE = (
     Promise("names are unique, and none invented is a celebrity's", p.names_unique, True),
     Promise(
         "the facts of nobody invented fit a celebrity",
@@ -100,10 +98,58 @@ PROMISES = (
         p.splits_nest,
         without="there are too few people for a split",
     ),
-    Promise("what is kept for the test set is never trained on", p.held_out_kept, True),
-    Promise("people who are never forgotten know the held-out wordings", p.guides_know, True),
+)
+_UNKNOWN = (
     Promise("holdout people are never trained on", p.holdout_unknown, True),
     Promise("gold's training holds nothing about forget people", p.gold_never_saw),
+)
+#: Of benchmarks that ask questions in words.
+PROMISES = (
+    _CONTENT,
+    _IDS,
+    Promise("no question, answer or name is empty", p.text_there),
+    _PICTURES,
+    Promise("image+text questions have a picture, text-only ones have none", p.pictures_there),
+    _SHOWN,
+    _LISTED,
+    _GROUPS,
+    _OPTIONS,
+    Promise("a cloze has one blank, written __", p.one_blank, without="there is no cloze"),
+    Promise("the two forms of a question pair, with equal options and answer", p.forms_pair),
+    Promise("the keyword is in every right answer and in no wrong one", p.keyword_tells, True),
+    Promise(f"there are {p.PERTURBED} different wrong answers", p.perturbed_enough, True),
+    Promise("no refusal holds an answer", p.refusals_empty, without="there are no refusals"),
+    *_CUES,
+    *_PEOPLE,
+    Promise("what is kept for the test set is never trained on", p.held_out_kept, True),
+    Promise("people who are never forgotten know the held-out wordings", p.guides_know, True),
+    *_UNKNOWN,
+)
+#: Of benchmarks that ask a dual encoder.
+PAIR_PROMISES = (
+    _CONTENT,
+    _IDS,
+    Promise(
+        "a question is a picture or a text, whichever it begins with", pairs.asked_of_something
+    ),
+    _PICTURES,
+    Promise("every picture that is shown or chosen from is there", pairs.pictures_shown),
+    _SHOWN,
+    _LISTED,
+    _GROUPS,
+    _OPTIONS,
+    Promise("every gallery holds something right and something wrong", pairs.galleries_tell),
+    Promise("a caption says what it is paired for, wrong options do not", pairs.captions_tell),
+    *_CUES,
+    *_PEOPLE,
+    Promise("what is kept for the test set is never trained on", pairs.held_out_kept),
+    Promise("people who are never forgotten know the held-out wordings", pairs.guides_know, True),
+    Promise(
+        "held-out people are trained on and never forgotten",
+        pairs.holdout_apart,
+        without="nobody is held out",
+    ),
+    *_UNKNOWN,
 )
 
 
@@ -112,9 +158,18 @@ def check(data: BenchmarkData, progress: Progress = lambda *_: None) -> list[Fin
 
     ``progress(done, total, text)`` is called while pictures are decoded, which takes longest.
     """
-    if data.asks_pairs:
-        raise UsageError(
-            f"{data.manifest['name']} asks dual encoders: the promises are about questions in words"
-        )
+    promised = _promised(data)
     seen = Evidence(data, progress)
-    return [promise.prove(seen) for promise in PROMISES]
+    return [promise.prove(seen) for promise in promised]
+
+
+def _promised(data: BenchmarkData) -> tuple[Promise, ...]:
+    """Whatever its kind promises. UsageError for kinds of which nothing is promised yet."""
+    if not data.asks_pairs:
+        return PROMISES
+    if "fictitious" in data.manifest["source"].get("options", {}):
+        return PAIR_PROMISES
+    raise UsageError(
+        f"{data.manifest['name']} asks dual encoders, and not about people made here: nothing is "
+        "promised of it"
+    )

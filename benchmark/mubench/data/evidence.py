@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from mubench.errors import DamagedError
-from mubench.types import Example
+from mubench.types import SETS, Example
 
 from .load import BenchmarkData
 from .tables import Person, pixels_sha
@@ -46,6 +46,15 @@ class _Row(TypedDict):
     pixels_sha: str
 
 
+class Choosable(TypedDict):
+    """A candidate of a gallery, as it is stored."""
+
+    gallery: str
+    label: str
+    texts: list[str]
+    images: list[str]
+
+
 class Picture(TypedDict):
     """A picture that was decoded; ``wrong`` is empty if it is what was stored."""
 
@@ -65,6 +74,11 @@ class Evidence:
         self.rows = {
             name: _rows(folder / f"{name}.parquet", adapter) for name, adapter in _TABLES.items()
         }
+        #: What questions of a dual encoder choose from; nothing where none are asked.
+        self.galleries: list[Choosable] = []
+        if data.asks_pairs:
+            self.galleries = _rows(folder / "galleries.parquet", _GALLERIES)
+            self.rows["galleries"] = self.galleries
         self.people = {person.id: person for person in data.people}
         for number, person in enumerate(data.people):
             _check(_FACTS, {number: {"facts": person.facts}}, folder / "people.parquet")
@@ -73,7 +87,7 @@ class Evidence:
         #: Built here, and not published by others.
         self.built = "options" in self.manifest.source
         self.stored = data.stored
-        self.train = data.train("forget", "retain", "celebrity", "general")
+        self.train = data.train(*SETS)
         #: Every question of the split, those about holdout people as well.
         self.asked = [*data.examples, *(e for e in self.stored if e.set == "holdout")]
         #: Everybody whom a split of this benchmark may forget.
@@ -81,7 +95,7 @@ class Evidence:
 
     @property
     def tables(self) -> dict[str, Sequence[Mapping[str, Any]]]:
-        """The rows of all four tables, by name."""
+        """The rows of all tables, by name."""
         return {**self.rows, "images": self.pictures}
 
     @cached_property
@@ -95,9 +109,23 @@ class Evidence:
         return [*self.stored, *self.train]
 
     @cached_property
+    def by_gallery(self) -> dict[str, list[Choosable]]:
+        """The candidates of each gallery."""
+        found: defaultdict[str, list[Choosable]] = defaultdict(list)
+        for row in self.galleries:
+            found[row["gallery"]].append(row)
+        return dict(found)
+
+    @cached_property
     def choices(self) -> list[Example]:
-        """Choice questions that have a right option."""
-        return [e for e in self.asked if e.task == "choice" and e.answer in e.choices]
+        """Choice questions that have a right option, which is a text."""
+        return [
+            example
+            for example in self.asked
+            if example.task == "choice"
+            and example.answer in example.choices
+            and example.modality != "text_to_image"
+        ]
 
     @cached_property
     def pictures_of(self) -> defaultdict[str, set[str]]:
@@ -136,6 +164,7 @@ def _adapter(record: type) -> TypeAdapter[Any]:
 
 _EXAMPLES = _adapter(Example)
 _TABLES = {"people": _adapter(Person), "examples": _EXAMPLES, "train": _EXAMPLES}
+_GALLERIES = TypeAdapter(list[Choosable])
 _FACTS = TypeAdapter(dict[int, dict[str, dict[str, str]]])
 _PICTURES = TypeAdapter(list[_Row])
 
@@ -152,7 +181,7 @@ def _batches(path: Path, size: int) -> Iterator[list[dict[str, Any]]]:
         raise DamagedError(f"{path} is not a readable parquet file: {_line(error)}") from error
 
 
-def _rows(path: Path, adapter: TypeAdapter[Any]) -> list[dict[str, Any]]:
+def _rows(path: Path, adapter: TypeAdapter[Any]) -> list[Any]:
     rows = [row for batch in _batches(path, 10_000) for row in batch]
     _check(adapter, rows, path)
     return rows

@@ -154,7 +154,8 @@ class BenchmarkData:
         return (self.folder / "galleries.parquet").exists()
 
     @cached_property
-    def _galleries(self) -> dict[str, tuple[Candidate, ...]]:
+    def galleries(self) -> dict[str, tuple[Candidate, ...]]:
+        """The candidates of every gallery, as stored."""
         if not self.asks_pairs:
             return {}
         found: dict[str, list[Candidate]] = {}
@@ -165,9 +166,9 @@ class BenchmarkData:
 
     def gallery(self, name: str) -> tuple[Candidate, ...]:
         """The candidates of a gallery, as stored."""
-        if name not in self._galleries:
+        if name not in self.galleries:
             raise DamagedError(f"{self.folder} has no gallery '{name}'")
-        return self._galleries[name]
+        return self.galleries[name]
 
     def train(self, *sets: str) -> list[Example]:
         """Training examples of the given sets (``forget``, ``retain``, ``celebrity``, ...)."""

@@ -61,7 +61,7 @@ def content_as_recorded(seen: Evidence) -> Iterator[Look]:
 
 def ids_unique(seen: Evidence) -> Iterator[Look]:
     for name, rows in seen.tables.items():
-        often = Counter(row["id"] for row in rows)
+        often = Counter(row["id"] for row in rows if "id" in row)  # candidates have none
         for id_, count in often.items():
             yield _unless(count == 1, f"{name}.id '{id_}' comes {count} times")
 

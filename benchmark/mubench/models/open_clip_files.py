@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mubench.errors import DamagedError, MissingError, UsageError
+from mubench.errors import DamagedError, MissingError, UsageError, unknown
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 #: Names of weights in the order in which they are preferred, as open_clip does.
@@ -82,7 +82,10 @@ def read(source: Path | str, dtype: str = "float32") -> Parts:
 
 
 def repository(source: str) -> str:
-    """The hub repository of a source: its id, with or without ``hf-hub:``, or ``NAME/TAG``."""
+    """The hub repository of a source that is no folder here: its id, with or without ``hf-hub:``,
+    or ``NAME/TAG``. MissingError where it could only have been a folder."""
+    if source.startswith(("local-dir:", "/", "~", ".")):
+        raise MissingError(f"model.source={source}: no such folder")
     source = source.removeprefix("hf-hub:")
     return _tag(source).get("hf_hub", "").strip("/") or source
 
@@ -108,17 +111,23 @@ def fetched(source: str, revision: str | None) -> Path | str:
 
 
 def _tag(source: str) -> dict[str, Any]:
-    """What open_clip knows of the weights ``NAME/TAG``; empty if it is none."""
+    """What open_clip knows of the weights ``NAME/TAG``; empty where that is a hub repository.
+
+    UsageError for a name without weights of that tag, and for an architecture that is not there.
+    """
     import open_clip
 
     name, _, tag = source.partition("/")
-    if name not in open_clip.list_models():
+    known = open_clip.list_models()
+    if name not in known:
+        if not tag or tag in {tag for _, tag in open_clip.list_pretrained()}:
+            raise unknown("architecture", name, known)
         return {}
     found: dict[str, Any] = open_clip.get_pretrained_cfg(name, tag) or {}
     if not found.get("hf_hub"):
-        known = open_clip.list_pretrained_tags_by_model(name)
+        tags = open_clip.list_pretrained_tags_by_model(name)
         raise UsageError(
-            f"open_clip has no weights '{tag}' of {name} on the hub: known are {', '.join(known)}"
+            f"open_clip has no weights '{tag}' of {name} on the hub: known are {', '.join(tags)}"
         )
     return found
 

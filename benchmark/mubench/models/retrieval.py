@@ -82,16 +82,19 @@ class Retrieval:
         return items[0]
 
     def _gallery(self, name: str) -> Tensor:
-        """[N, D] one row a candidate."""
+        """[N, D] one row a candidate: the direction of the mean of what it is made of."""
         if name not in self._rows:
-            self._rows[name] = torch.cat(
-                [
-                    normalize(self._images[one.images].mean(0, keepdim=True), dim=-1)
-                    if one.images
-                    else normalize(self._texts[one.texts].mean(0, keepdim=True), dim=-1)
-                    for one in self._galleries[name]
-                ]
-            )
+            many = self._galleries[name]
+            images = [(at, id_) for at, one in enumerate(many) for id_ in one.images]
+            texts = [(at, t) for at, one in enumerate(many) if not one.images for t in one.texts]
+            parts = []
+            for items, made_of in ((self._images, images), (self._texts, texts)):
+                if made_of:
+                    owners = torch.tensor([at for at, _ in made_of])
+                    features = items[[item for _, item in made_of]]
+                    total = features.new_zeros(len(many), features.shape[1])
+                    parts.append(total.index_add_(0, owners, features))
+            self._rows[name] = normalize(torch.stack(parts).sum(0), dim=-1)
         return self._rows[name]
 
     def _place(self, example: Example) -> Response:

@@ -20,7 +20,7 @@ from .cells import Place, Values, paired
 SHOTS = (1, 5)
 #: Pairs of each forgotten one that are trained again, and for how many steps.
 PAIRS, STEPS = 4, 20
-RELEARNED = "relearned"
+RELEARNED = "relearning"
 
 
 class Data(Protocol):
