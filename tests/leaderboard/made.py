@@ -213,6 +213,7 @@ PROBES = (
     probe("components", {"components": "vision", "path": "image", "form": "free"}, "free"),
     probe("membership", {"modality": "text", "attack": "min_k_plus"}, "auc"),
     probe("memorisation", {"modality": "text"}, "extraction_strength"),
+    probe("recovery", {"attack": "relearned"}, "accuracy"),
 )
 
 

@@ -75,6 +75,7 @@ def test_probes_have_columns_and_a_heat_map(site):
     shown = {
         "leakage/image/free/free": ("leakage", "trained photo", "image_text"),
         "membership/text/min_k_plus/auc": ("privacy", "Min-K %++", "text"),
+        "recovery/relearned/accuracy": ("leakage", "relearned", "image_to_text"),
         "memorisation/text/extraction_strength": ("privacy", "extraction strength", "text"),
     }
     for id_, told in shown.items():

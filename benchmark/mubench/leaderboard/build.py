@@ -225,7 +225,7 @@ class Board:
             "state": row.cost.state,
             "overhead": row.cost.overhead and round(row.cost.overhead, 2),
             "persons": answered,
-            "probed": bool(record.probes),
+            "probed": any(probe.probe == "leakage" for probe in record.probes),
             "score": [_thousandths(row.value(c.id, "method")) for c in self.shown],
             "gap": [_thousandths(row.value(c.id, "gap")) for c in self.shown],
             "delta": [

@@ -207,14 +207,14 @@ def _probe_column(id_: str, cell: Probe) -> Column:
     named = axes.get("attack", cell.metric)
     return Column(
         id=id_,
-        group="privacy",
+        group="leakage" if cell.probe == "recovery" else "privacy",
         set={**ATTACKS, **MEASURES}.get(named, named),
-        modality=axes["modality"],
+        modality=axes.get("modality", "image_to_text"),  # recovery looks for names
         task=cell.probe,
         metric=cell.metric,
         title=cell.unit,
         better="to_gold",
-        headline=(named, cell.metric) in HEADLINE_PRIVACY,
+        headline=cell.probe == "recovery" or (named, cell.metric) in HEADLINE_PRIVACY,
     )
 
 
