@@ -39,7 +39,7 @@ def test_the_multimodal_model_sees_with_the_other_tower_and_is_else_as_before(
     fingerprint = model.fingerprint()
     save_file({name: value.contiguous() for name, value in weights.items()}, tmp_path / "t")
     before = {name: value.clone() for name, value in model.model.state_dict().items()}
-    config = Transplant.Config(tower=tmp_path / "t", method="x")
+    config = Transplant.Config(tower=str(tmp_path / "t"), method="x")
     Transplant(config).unlearn(model, None, Context(seed=0))
     moved = {
         name for name, value in model.model.state_dict().items() if not value.equal(before[name])

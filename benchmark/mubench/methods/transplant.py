@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
 
 from mubench.config.schema import Settings
 from mubench.errors import UsageError
@@ -23,7 +21,7 @@ class Transplant:
     )
 
     class Config(Settings):
-        tower: Path  # safetensors, by the names of transformers' CLIPVisionModel
+        tower: str  # a file of safetensors, by the names of transformers' CLIPVisionModel
         method: str  # what was done to it, for the record
 
     def __init__(self, config: Any) -> None:
