@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 
 from mubench.config.schema import Settings
 from mubench.errors import UsageError
