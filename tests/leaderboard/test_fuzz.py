@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leaderboard import made
-from mubench.record import Assessment
+from mubench.record import Assessment, RunRecord
 
 JUDGE = made.validator()
 FILES = (
@@ -100,8 +100,12 @@ def judged(good: Path, folder: Path, data) -> None:
     if verdict.refusals:
         assert verdict.refusals[0].isprintable()
         return
-    # What is accepted may differ in words about the run, never in a number that was measured.
-    before, after = (json.loads((f / "record.json").read_text("utf-8")) for f in (good, folder))
+    # What is accepted may differ in words about the run, never in a number that was measured; a
+    # field left out that has no value says the same as one that is null.
+    before, after = (
+        RunRecord.model_validate_json((f / "record.json").read_bytes()).model_dump(mode="json")
+        for f in (good, folder)
+    )
     for key in (*Assessment.model_fields, "status"):
         assert made.same(before[key], after[key]), key
     for name in FILES[2:]:
