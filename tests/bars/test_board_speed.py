@@ -87,8 +87,7 @@ def thousand(request, tmp_path_factory) -> tuple[Path, float]:
     root = tmp_path_factory.mktemp("thousand")
     folders, find = small(root / "small") if request.param == "made up" else real(request.param)
     submissions = [Real(folder) for folder in folders if folder.parent.name not in REFERENCES]
-    if not submissions:
-        pytest.skip(f"there is no submission of {request.param} yet")
+    assert submissions, f"there is no submission of {request.param}"
     for number in range(SUBMISSIONS):
         submissions[number % len(submissions)].resampled(root / "records", number)
     find(submissions[0].record["spec"])  # builds the benchmark

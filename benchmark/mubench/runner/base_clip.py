@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mubench.benchmarks.classes import pair
 from mubench.methods.loops import LoopSettings, train
 from mubench.models.dual_encoder import OpenClipModel
 from mubench.models.load import package_folder
@@ -71,23 +72,9 @@ def batches(corpus: PairCorpus, size: int) -> Iterator[list[Example]]:
             for index in order[at : at + size]:
                 ids, captions = corpus.subjects[index]
                 caption = captions[int(rng.integers(len(captions)))]
-                found += [_pair(ids[view], caption) for view in rng.permutation(len(ids))[:2]]
+                shown = [ids[view] for view in rng.permutation(len(ids))[:2]]
+                found += [pair(one, "base", one, "caption", caption, caption) for one in shown]
             yield found
-
-
-def _pair(id_: str, caption: str) -> Example:
-    return Example(
-        id=id_,
-        set="base",
-        task="pair",
-        modality="image_to_text",
-        person=id_,
-        fact="caption",
-        question="",
-        answer=caption,
-        keyword=caption,
-        image=id_,
-    )
 
 
 def main() -> None:
