@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from mubench.errors import RunError
+from mubench.errors import RunError, UsageError
 from mubench.models import packing
 from mubench.models.scorer import ModelScorer
-from mubench.runner.bench import building, evaluation, growth, subject, unlearning
+from mubench.runner.bench import building, cost, evaluation, growth, subject, unlearning
 from mubench.runner.bench.subject import Side
 
 TINY = {
@@ -29,7 +30,7 @@ def tiny(monkeypatch):
 
 
 def test_every_case_compares_answers_and_times_all_sides():
-    results = list(evaluation.bench_eval(2, 3, 2))
+    results = list(evaluation.bench_eval(subject.build(), 2, 3, 2))
     assert [result.case for result in results] == list(evaluation.CASES)
     for result in results:
         assert result.questions == 6
@@ -50,8 +51,8 @@ def test_no_speed_is_told_where_answers_differ(monkeypatch):
         return logits.roll(1, -1), memory
 
     monkeypatch.setattr(ModelScorer, "read", wrong)
-    with pytest.raises(RunError, match="differently"):
-        list(evaluation.bench_eval(1, 2, 1))
+    with pytest.raises(RunError, match="apart from plain ones"):
+        list(evaluation.bench_eval(subject.build(), 1, 2, 1))
 
 
 def test_work_counts_every_token_once():
@@ -73,7 +74,7 @@ def test_work_counts_every_token_once():
 def test_the_ratio_pairs_the_repeats():
     own, other = Side("engine", [1.0, 2.0, 4.0]), Side("other", [3.0, 4.0, 20.0])
     assert other.over(own) == 3.0  # of 3, 2 and 5
-    result = evaluation.Result("case", 1, 1, 8.0, 4.0, (own, other), 1, 0.0)
+    result = evaluation.Result("case", 1, 1, 8.0, 4.0, (own, other), 1, 1, 0.0, None)
     assert result.floor == 2.0
 
 
@@ -86,7 +87,7 @@ def test_the_plot_of_growth_is_drawn(tmp_path):
 
 
 def test_both_loops_go_through_the_same_losses():
-    results = unlearning.bench_unlearn(2, 3, 2)
+    results = unlearning.bench_unlearn(unlearning.subject(), 2, 3, 2)
     assert [result.name for result in results] == list(unlearning.NAMES)
     for result in results:
         assert 0 <= result.difference <= unlearning.TOLERANCE
@@ -98,7 +99,7 @@ def test_both_loops_go_through_the_same_losses():
 
 
 def test_the_loops_train_and_the_methods_are_two():
-    model, data = unlearning._given(2)
+    model, data = unlearning.subject(), unlearning._given(2)
     losses = {name: unlearning.ours(model, name, data, 4).losses for name in unlearning.NAMES}
     assert all(steps[-1] < steps[0] for steps in losses.values())
     # Before the first update NPO's forget loss is 2 / beta log 2, whatever the batch.
@@ -106,7 +107,9 @@ def test_the_loops_train_and_the_methods_are_two():
 
 
 def test_a_step_on_more_examples_holds_more():
-    held = [unlearning.peak(model, "npo", data) for model, data in map(unlearning._given, (1, 3))]
+    held = [
+        unlearning.peak(unlearning.subject(), "npo", unlearning._given(size)) for size in (1, 3)
+    ]
     assert held[0] < held[1] < 3 * held[0]
 
 
@@ -114,7 +117,7 @@ def test_no_speed_is_told_where_losses_differ(monkeypatch):
     nll = unlearning._nll
     monkeypatch.setattr(unlearning, "_nll", lambda *given: 1.01 * nll(*given))
     with pytest.raises(RunError, match="loses .* differently from the bare loop"):
-        unlearning.bench_unlearn(2, 2, 1)
+        unlearning.bench_unlearn(unlearning.subject(), 2, 2, 1)
 
 
 # -- data -----------------------------------------------------------------------------------
@@ -133,3 +136,32 @@ def test_no_speed_is_told_where_contents_differ(monkeypatch):
     monkeypatch.setattr(building, "_build", lambda *_: next(made))
     with pytest.raises(RunError, match="came out differently"):
         building.bench_data(4, 1)
+
+
+# -- cost of methods ------------------------------------------------------------------------
+
+
+def test_a_method_costs_the_tokens_that_it_reads():
+    """GA reads every forget example once; NPO those, their references, and a retain partner."""
+    data = cost.material(2)
+    assert len(data.forget) == len(data.retain) == 2 * 18
+    found = {c.name: c for c in cost.costs(subject.build, ("ga", "npo", "manu"), data, 4)}
+    model = cost._counting(subject.build())
+    for example in data.forget:
+        model.encode([example])
+    assert found["ga"].tokens == model.tokens
+    assert 2.8 * model.tokens < found["npo"].tokens < 3.2 * model.tokens
+    assert (found["ga"].scope, found["manu"].scope) == ("lora", "pruned")
+    assert all(one.seconds > 0 and one.peak is None for one in found.values())
+    printed = list(cost.lines(found.values()))
+    assert len(printed) == 4
+    assert printed[1].endswith("n/a")
+
+
+def test_the_full_shape_is_that_of_llava_and_is_refused_without_a_gpu():
+    with torch.device("meta"):
+        model = subject.full_llava(subject._tokenizer(400))
+    assert sum(p.numel() for p in model.parameters()) == 7_063_427_072  # of the hub's checkpoint
+    assert model.dtype == torch.bfloat16
+    with pytest.raises(UsageError, match="needs a GPU"):
+        subject.of_shape("llava-1.5-7b")

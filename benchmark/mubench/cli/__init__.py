@@ -68,7 +68,7 @@ def app() -> typer.Typer:
     board.command("build")(leaderboard.build)
     made.add_typer(board, name="leaderboard")
     speed = typer.Typer(help="How fast mubench is on this machine.", no_args_is_help=True)
-    for command in (bench.eval_, bench.unlearn, bench.data):
+    for command in (bench.eval_, bench.unlearn, bench.methods, bench.data):
         speed.command(command.__name__.rstrip("_"))(command)
     made.add_typer(speed, name="bench")
     made.command("meta-eval")(many.meta_eval)

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 Repeats = Annotated[int, typer.Option(min=1, help="Interleaved repeats.")]
+Shape = Annotated[
+    Literal["small", "llava-1.5-7b"],
+    typer.Option(help="The model's shape; weights are random. llava-1.5-7b needs a GPU of 80 GB."),
+]
 
 
 def eval_(
     images: Annotated[int, typer.Option(min=1, help="Pictures in a pass.")] = 8,
     questions: Annotated[int, typer.Option(min=1, help="Questions about each.")] = 9,
     repeats: Repeats = 3,
+    shape: Shape = "small",
+    batch: Annotated[int, typer.Option(min=4, help="Pictures the engine takes at once.")] = 4,
     plot: Annotated[
         Path | None, typer.Option(help="Draw time a question over questions a picture, as PNG.")
     ] = None,
 ) -> None:
     """The evaluation engine against plain ways; proves equal answers, then prints times."""
     from mubench.runner.bench import evaluation, growth
-    from mubench.runner.bench.subject import machine
+    from mubench.runner.bench.subject import machine, of_shape
 
-    print(f"LLaVA shape of about 100 M random weights; {machine()}")
-    for result in evaluation.bench_eval(images, questions, repeats, _say):
+    model = of_shape(shape)
+    print(machine(model))
+    found = []
+    for result in evaluation.bench_eval(model, images, questions, repeats, batch, _say):
+        found.append(result)
         print("\n".join(evaluation.lines(result)), flush=True)
+    print(f"\n{evaluation.mllmu(found)}")
     if plot is not None:
-        growth.plot_growth(growth.growth((1, 3, 9, 27, 81), repeats, _say), plot)
+        growth.plot_growth(growth.growth(model, (1, 3, 9, 27, 81), repeats, _say), plot)
         print(f"plot: {plot}")
 
 
@@ -39,9 +49,32 @@ def unlearn(
     from mubench.runner.bench import unlearning
     from mubench.runner.bench.subject import machine
 
-    print(f"LLaVA shape of about 50 M random weights, LoRA; {machine()}")
-    for line in unlearning.lines(unlearning.bench_unlearn(examples, steps, repeats, _say)):
+    model = unlearning.subject()
+    print(machine(model))
+    for line in unlearning.lines(unlearning.bench_unlearn(model, examples, steps, repeats, _say)):
         print(line)
+
+
+def methods(
+    names: Annotated[
+        str, typer.Option("--methods", help="Registered methods, with commas between.")
+    ] = "ga,npo,kl-min,manu,wagle",
+    batch: Annotated[int, typer.Option(min=1, help="Forget, and retain, examples a step.")] = 4,
+    people: Annotated[int, typer.Option(min=1, help="People to forget, 18 questions each.")] = 25,
+    shape: Shape = "small",
+) -> None:
+    """What one epoch of each method costs: tokens a second, minutes, GPU memory."""
+    from functools import partial
+
+    from mubench.runner.bench import cost
+    from mubench.runner.bench.subject import machine, of_shape
+
+    print(machine(of_shape(shape)))
+    made = cost.costs(
+        partial(of_shape, shape), names.split(","), cost.material(people), batch, _say
+    )
+    for line in cost.lines(made):
+        print(line, flush=True)
 
 
 def data(

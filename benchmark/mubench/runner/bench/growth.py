@@ -8,14 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mubench.models import packing
+from mubench.models.hf_mllm import HFVisionLanguageModel
 
 from .evaluation import LETTER, answers, fresh
-from .subject import build, questions
+from .subject import questions
 
 
-def growth(counts: Sequence[int], repeats: int, report: Callable[[str], None]) -> dict[int, float]:
+def growth(
+    model: HFVisionLanguageModel,
+    counts: Sequence[int],
+    repeats: int,
+    report: Callable[[str], None],
+) -> dict[int, float]:
     """Seconds a question with N questions on one picture: (V + P) / N, and the branch."""
-    model = build()
     found: dict[int, list[float]] = {count: [] for count in counts}
     for number in range(repeats + 1):
         report(f"questions a picture: repeat {number} of {repeats}")

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from mubench.errors import UsageError
 from mubench.models.hf_mllm import HFVisionLanguageModel
 from mubench.models.tiny import build_llava, build_processor, build_tokenizer
 from mubench.rng import stream
@@ -99,21 +100,86 @@ def picture(name: str, size: int) -> Image.Image:
 
 
 def build(**changes: int) -> HFVisionLanguageModel:
-    """The model under test, float32; ``changes`` to its shape."""
+    """The small model under test, float32; ``changes`` to its shape."""
     shape = SHAPE | changes
-    texts = [f"{e.question} {e.answer} USER: ASSISTANT:" for e in questions(1, 9)]
-    tokenizer = build_tokenizer(texts, shape["vocabulary"])
-    tokenizer.model_max_length = 1 << 20
+    tokenizer = _tokenizer(shape["vocabulary"])
     model = build_llava(tokenizer, 0, shape).requires_grad_(False)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return _mllm(model, tokenizer, shape)
+
+
+def full_llava(tokenizer: Any) -> Any:
+    """LLaVA-1.5-7B's shapes, as llava-hf/llava-1.5-7b-hf's config.json has them, with random
+    weights in bfloat16 on torch's current device."""
+    from transformers import (
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+    )
+
+    vision = CLIPVisionConfig(
+        hidden_size=1024,
+        intermediate_size=4096,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        image_size=336,
+        patch_size=14,
+    )
+    text = LlamaConfig(
+        vocab_size=32064,
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        max_position_embeddings=4096,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    precision = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        return LlavaForConditionalGeneration(config).requires_grad_(False)
+    finally:
+        torch.set_default_dtype(precision)
+
+
+def of_shape(name: str) -> HFVisionLanguageModel:
+    """The small model, or LLaVA-1.5-7B's shapes. UsageError for the large one without a GPU."""
+    if name == "small":
+        return build()
+    if not torch.cuda.is_available():
+        raise UsageError(f"--shape {name} needs a GPU of 80 GB: leave it out for a small model")
+    tokenizer = _tokenizer(SHAPE["vocabulary"])
+    with torch.device("cuda"), torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = full_llava(tokenizer)
+    return _mllm(model, tokenizer, {"image_size": 336, "patch_size": 14})
+
+
+def _tokenizer(vocabulary: int) -> Any:
+    texts = [f"{e.question} {e.answer} USER: ASSISTANT:" for e in questions(1, 9)]
+    tokenizer = build_tokenizer(texts, vocabulary)
+    tokenizer.model_max_length = 1 << 20
+    return tokenizer
+
+
+def _mllm(model: Any, tokenizer: Any, shape: dict[str, Any]) -> HFVisionLanguageModel:
     images = partial(picture, size=shape["image_size"])
     return HFVisionLanguageModel(model, build_processor(tokenizer, shape), images)
 
 
 def matmul_rate(model: HFVisionLanguageModel) -> float:
     """FLOP/s of one large matrix product, in the model's precision, on this machine now."""
-    width = SHAPE["text_width"]
-    one = torch.randn(1024, width, device=model.device, dtype=model.model.dtype)
+    width = model.base.config.text_config.hidden_size
+    rows = 8192 if model.device.type == "cuda" else 1024
+    one = torch.randn(rows, width, device=model.device, dtype=model.model.dtype)
     other = torch.randn(width, 4 * width, device=model.device, dtype=model.model.dtype)
     times = []
     for _ in range(12):
@@ -122,10 +188,15 @@ def matmul_rate(model: HFVisionLanguageModel) -> float:
         if one.is_cuda:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return 2 * 1024 * width * 4 * width / statistics.median(times)
+    return 2 * rows * width * 4 * width / statistics.median(times)
 
 
-def machine() -> str:
-    """What the figures were measured on."""
+def machine(model: HFVisionLanguageModel) -> str:
+    """What the figures were measured on, and of how large a model."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32"
+    weights = sum(parameter.numel() for parameter in model.model.parameters())
+    precision = str(model.model.dtype).removeprefix("torch.")
+    return (
+        f"LLaVA shape of {weights / 1e6:,.0f} M random weights, {precision}; {device}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    )

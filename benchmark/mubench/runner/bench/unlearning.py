@@ -47,10 +47,14 @@ class Result:
 
 
 def bench_unlearn(
-    size: int, steps: int, repeats: int, report: Callable[[str], None] = lambda _: None
+    model: HFVisionLanguageModel,
+    size: int,
+    steps: int,
+    repeats: int,
+    report: Callable[[str], None] = lambda _: None,
 ) -> list[Result]:
     """``steps`` steps on ``size`` forget and retain examples each; RunError where losses differ."""
-    model, data = _given(size)
+    data = _given(size)
     sides = {name: (Side("mubench", []), Side("bare loop", [])) for name in NAMES}
     worst, tokens = dict.fromkeys(NAMES, 0.0), {}
     for number in range(repeats + 1):
@@ -70,9 +74,14 @@ def bench_unlearn(
     ]
 
 
-def _given(size: int) -> tuple[HFVisionLanguageModel, UnlearnData]:
+def subject() -> HFVisionLanguageModel:
+    """The model that is trained."""
+    return build(**SHAPE)
+
+
+def _given(size: int) -> UnlearnData:
     asked = questions(2 * size, 1, free=True)
-    return build(**SHAPE), UnlearnData(asked[:size], asked[size:])
+    return UnlearnData(asked[:size], asked[size:])
 
 
 @dataclass(frozen=True, slots=True)
