@@ -12,6 +12,7 @@ text nodes, and the content policy of every page allows scripts of the site alon
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -65,16 +66,29 @@ class Site:
 
 def build(records: Path, reported: Sequence[Reported], out: Path, find: Find) -> Site:
     """Write the whole site to ``out``, which is replaced only once all of it is there."""
+    with _no_collection():
+        return _build(records, reported, out, find)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Records and answers hold no cycles: looking for some would take half of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _build(records: Path, reported: Sequence[Reported], out: Path, find: Find) -> Site:
     site = Site(out)
-    found = []
     folders = bundles.find(records) if records.is_dir() else []
-    for folder in folders:
-        try:
-            bundle = bundles.read(folder)
-            check_record(bundle.record)
-            found.append(bundle)
-        except Refusal as refusal:
-            site.left_out.append(f"{folder}: {refusal}")
+    with _workers(len(folders), [_read]) as do:
+        read = do(0, [(folder,) for folder in folders])
+    found = [one for one in read if isinstance(one, Bundle)]
+    site.left_out += [one for one in read if isinstance(one, str)]
     boards = _boards(found, reported)
     partial = out.with_name(f".{out.name}.partial")
     try:
@@ -90,6 +104,16 @@ def build(records: Path, reported: Sequence[Reported], out: Path, find: Find) ->
         raise OutputError(f"cannot write {out}: {error.strerror}") from error
     site.rows, site.runs = sum(len(board.rows) for board in boards), len(found)
     return site
+
+
+def _read(folder: Path) -> Bundle | str:
+    """A bundle that is in order, else a line that says what is wrong with it."""
+    try:
+        bundle = bundles.read(folder)
+        check_record(bundle.record)
+    except Refusal as refusal:
+        return f"{folder}: {refusal}"
+    return bundle
 
 
 def _boards(found: Iterable[Bundle], reported: Sequence[Reported]) -> list[Board]:
@@ -311,7 +335,7 @@ class _Pages:
             lstrip_blocks=True,
         )
         made.filters.update(
-            number=view.number, interval=view.interval, flops=view.flops, yaml=_yaml, cell=_cell
+            number=view.number, interval=view.interval, flops=view.flops, yaml=_yaml, cells=_cells
         )
         return made
 
@@ -388,6 +412,7 @@ _works: Sequence[Callable[..., Any]]
 def _start(works: Sequence[Callable[..., Any]]) -> None:
     global _works
     _works = works
+    gc.disable()
 
 
 def _do(which: int, job: tuple[Any, ...]) -> Any:
@@ -409,12 +434,17 @@ def _yaml(value: Any) -> str:
     return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=88))
 
 
-def _cell(value: Value | None) -> Markup:
-    """A number with its interval as a cell of a table."""
+def _cells(row: Row, column: str) -> Markup:
+    """What target, gold and method reach with their intervals, and the gap, as cells of a table."""
+    parts = ("target", "gold", "method", "gap")
+    return Markup("".join(_cell(row.value(column, part)) for part in parts))
+
+
+def _cell(value: Value | None) -> str:
     if value is None:
-        return Markup('<td class="number none">n/a</td>')
+        return '<td class="number none">n/a</td>'
     number, interval = view.number(value.value), view.interval(value)  # digits and signs
-    return Markup(f'<td class="number">{number} <small>{interval}</small></td>')
+    return f'<td class="number">{number} <small>{interval}</small></td>'
 
 
 def finder(store: Any) -> Find:

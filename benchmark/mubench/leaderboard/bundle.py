@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import marshal
 import re
 import shutil
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from mubench.errors import DamagedError, OutputError, UsageError
 from mubench.hashing import file_sha, sha
@@ -118,7 +120,7 @@ class Bundle:
         path = f"predictions/{name}{END}"
         lines = self._lines(path)
         try:
-            return list(json.loads(b"[" + b",".join(lines) + b"]"))
+            return list(from_json(b"[" + b",".join(lines) + b"]", cache_strings="keys"))
         except ValueError as error:
             raise Refusal(path, f"is not JSON ({error})", AGAIN) from error
 
@@ -322,14 +324,16 @@ def _record(path: Path) -> RunRecord:
     if not strict.is_plain(data):
         strict.check_texts(values, RECORD)
     record: RunRecord = _validated(RunRecord, values, RECORD)
-    if not _says(json.loads(record.model_dump_json()), values):
+    if not _says(record.model_dump(mode="json"), values):
         raise Refusal(RECORD, "holds a value of another type than mubench writes", AGAIN)
     return record
 
 
 def _says(read: Any, written: Any) -> bool:
     """Whether what was read is what was written, not converted; left-out defaults may be added."""
-    if repr(read) == repr(written):
+    if marshal.dumps(read, 2) == marshal.dumps(
+        written, 2
+    ):  # unlike ==, tells 1, 1.0 and True apart
         return True
     if isinstance(written, dict):
         return isinstance(read, dict) and all(

@@ -34,8 +34,8 @@ def csv(records: Sequence[RunRecord]) -> str:
         for cell in record.cells:
             place = (cell.set, cell.modality, cell.task, cell.metric, cell.unit, cell.better)
             values = [x for part in _PARTS for x in _three(getattr(cell, part))]
-            row = [*start, *place, cell.n, cell.persons, *values, *spent]
-            writer.writerow([_inert(part) for part in row])
+            words = map(_inert, (*start, *place))
+            writer.writerow([*words, cell.n, cell.persons, *values, *spent])
     return out.getvalue()
 
 

@@ -93,13 +93,12 @@ def standings(entries: Sequence[Entry], seed: int = 0) -> list[Standing]:
     table = np.stack(list(ranked.values())) if ranked else np.zeros((0, DRAWS))
     places = table.argsort(0).argsort(0) + 1
     order = sorted(ranked, key=lambda name: found[name][0].distance.value)  # type: ignore[union-attr]
-    tied = _tied(order, ranked)
+    tied, front = _tied(order, ranked), _front([found[name][0] for name in order])
     result = []
     for place, name in enumerate(order, start=1):
         own = places[list(ranked).index(name)]
         low, high = np.quantile(own, [ALPHA / 2, 1 - ALPHA / 2], method="nearest")
         one = found[name][0]
-        front = not any(_dominates(found[other][0], one) for other in order)
         result.append(
             replace(
                 one,
@@ -107,7 +106,7 @@ def standings(entries: Sequence[Entry], seed: int = 0) -> list[Standing]:
                 low=min(int(low), place),
                 high=max(int(high), place),
                 tied=name in tied,
-                front=front,
+                front=front[place - 1],
             )
         )
     return result + [one for one, _ in found.values() if one.reason]
@@ -164,14 +163,12 @@ def _gaps(entry: Entry, keys: Sequence[Key], people: Sequence[str], weights: Flo
     What target and gold differ by is that of all people: a draw must not divide by next to 0."""
     number = {person: place for place, person in enumerate(people)}
     golds = [role for role in entry.scores if role.startswith("gold")]
+    groups: dict[tuple[str, str, str], list[Example]] = {}
+    for example in entry.examples:
+        groups.setdefault((example.set, example.modality, example.task), []).append(example)
     rows = []
     for set_, modality, task, metric in keys:
-        asked = [
-            e
-            for e in entry.examples
-            if (e.set, e.modality, e.task) == (set_, modality, task)
-            and metric in entry.scores["target"][e.id]
-        ]
+        asked = [e for e in groups[set_, modality, task] if metric in entry.scores["target"][e.id]]
         person = np.array([number[e.person] for e in asked])
 
         def of(role: str, asked: list[Example] = asked, metric: str = metric) -> Floats:
@@ -261,9 +258,10 @@ def _tied(order: Sequence[str], draws: Mapping[str, Floats]) -> set[str]:
     return {order[0], *(name for name, p in found if p is None or p >= ALPHA)}
 
 
-def _dominates(one: Standing, other: Standing) -> bool:
-    a, b = (_goals(standing) for standing in (one, other))
-    return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
+def _front(ranked: Sequence[Standing]) -> list[bool]:
+    """Which are not dominated: no other is as good in every goal and better in one."""
+    goals = np.array([_goals(one) for one in ranked]).reshape(len(ranked), 3)
+    return [not ((goals <= own).all(1) & (goals < own).any(1)).any() for own in goals]
 
 
 def _goals(standing: Standing) -> tuple[float, float, float]:
