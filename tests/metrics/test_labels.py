@@ -27,6 +27,7 @@ def references(seed: int, golds: int = 2):
     return made, scores, held_out
 
 
+@cache
 def assessed(name: str, seed: int, golds: int = 2) -> Assessment:
     made, scores, held_out = references(seed, golds)
     method = planted.plant(name, EXAMPLES, made["target"], held_out, seed)
