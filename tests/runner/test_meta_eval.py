@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -10,10 +14,16 @@ from rich.console import Console
 from mubench.config.resolve import resolve
 from mubench.errors import UsageError
 from mubench.metrics.admission import Admission
+from mubench.metrics.catalogue import METRICS
 from mubench.runner.meta_eval import STATES, markdown, meta_eval
 from mubench.runner.store import Store
-from mubench.types import Estimate
+from mubench.types import MODALITIES, Estimate, Example
 from runner.quick import FEW, QUICK, Quick, error_line, mubench
+
+EXAMPLE = Example(
+    id="0", set="forget", task="choice", modality="text", person="0", fact="hobby", question="",
+    answer="", keyword="",
+)  # fmt: skip
 
 
 def specs(method: str, *seeds: int):
@@ -77,3 +87,26 @@ def test_the_table_names_its_command_and_its_thresholds():
 def test_one_model_is_no_pool(tmp_path):
     done = mubench("meta-eval", "--pool", "1", "--cache", str(tmp_path))
     assert "--pool" in error_line(done, 2)
+
+
+def test_the_page_in_the_docs_is_of_the_figures_in_the_package():
+    """And whatever fails there is no headline about the forget people, though it stays one about
+    those who were to be kept."""
+    kept = json.loads(files("mubench.metrics").joinpath("admission.json").read_text("utf-8"))
+    found = [
+        Admission(one["metric"], one["lower"], Estimate(**one["faithfulness"]),
+                  one["relearned"], one["quantised"])
+        for one in kept["metrics"]
+    ]  # fmt: skip
+    page = Path(__file__).parents[2] / "docs" / "meta-eval.md"
+    assert page.read_text("utf-8") == markdown(found, kept["command"], kept["pool"])
+    assert kept["pool"] >= 5
+    judged = {one.metric: one.admitted for one in found}
+    assert any(judged.values())
+    for task, infos in METRICS.items():
+        for info in infos:
+            for modality in MODALITIES:
+                item = replace(EXAMPLE, task=task, modality=modality)
+                admitted = judged.get(f"{modality} {task} {info.name}", True)
+                assert info.headline_on(item) == (info.headline and admitted)
+                assert info.headline_on(replace(item, set="retain")) == info.headline

@@ -91,10 +91,14 @@ def meta_eval(
     method: Method = "grad-diff",
     pool: Annotated[int, typer.Option(min=2, help="Models in each pool, one a seed.")] = 5,
     sets: Sets = None,
-    out: Annotated[Path | None, typer.Option(help="Write the table as markdown.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the table as markdown, and beside it as JSON.")
+    ] = None,
     cache: Cache = None,
 ) -> None:
     """Which metrics tell models apart that learned the forget people and that never saw them."""
+    import json
+
     from rich.table import Table
 
     from mubench.config.resolve import resolve
@@ -119,8 +123,10 @@ def meta_eval(
             sets=sets,
         )
         text = runner.markdown(found, command, pool)
+        values = json.dumps(runner.figures(found, command, pool), indent=1)
         try:
             out.write_text(text, encoding="utf-8")
+            out.with_suffix(".json").write_text(values + "\n", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"cannot write {out}: {error.strerror}") from error
         print(f"table: {out}")

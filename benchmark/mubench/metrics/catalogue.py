@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Literal
 
-from mubench.types import ASPECTS
+from mubench.types import ASPECTS, Example
 
 Better = Literal["up", "down", "to_gold"]
 
@@ -15,6 +18,7 @@ Better = Literal["up", "down", "to_gold"]
 class MetricInfo:
     """``better``: "to_gold" marks knowledge, which is wanted ("up") outside forget and test.
 
+    ``headline``: one of the few that a reader sees first, see ``headline_on``.
     ``chance`` is what a model without knowledge gets, where that is the same for every question.
     ``per_class``: the mean over classes of their means, not over items.
     """
@@ -31,6 +35,19 @@ class MetricInfo:
     def better_on(self, set_: str) -> Better:
         """Which way this metric should go on ``set_``."""
         return "up" if self.better == "to_gold" and set_ in ASPECTS["utility"] else self.better
+
+    def headline_on(self, item: Example) -> bool:
+        """Whether the cell of this question is a headline cell: about people who were to be
+        forgotten, only what `mubench meta-eval` admits in this modality and task."""
+        place = f"{item.modality} {item.task} {self.name}"
+        return self.headline and (item.set in ASPECTS["utility"] or place not in _refused())
+
+
+@cache
+def _refused() -> frozenset[str]:
+    """The metrics that were judged on pools of models (docs/meta-eval.md) and not admitted."""
+    text = files("mubench.metrics").joinpath("admission.json").read_text(encoding="utf-8")
+    return frozenset(one["metric"] for one in json.loads(text)["metrics"] if not one["admitted"])
 
 
 _PROBABILITY = MetricInfo(

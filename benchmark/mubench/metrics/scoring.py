@@ -241,7 +241,7 @@ def _group(
                 metric=info.name,
                 better=info.better_on(first.set),
                 unit=info.unit,
-                headline=info.headline,
+                headline=info.headline_on(first),
                 n=len(people),
                 persons=sample.persons,
                 target=_value(sample.mean(target)),

@@ -7,6 +7,7 @@ on where it stopped and shares targets and golds with ordinary runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -124,6 +125,14 @@ def _node(made: Plan, role: str, change: Change) -> Node:
     return Node("measure", f"{role} {change}".removesuffix(" none"), sha(key), (model.key,))
 
 
+def figures(found: Sequence[Admission], command: str, seeds: int) -> dict[str, Any]:
+    """What was found, as the package keeps it (`mubench.metrics.catalogue`)."""
+    metrics = [
+        {**asdict(one), "robustness": one.robustness, "admitted": one.admitted} for one in found
+    ]
+    return {"command": command, "pool": seeds, "metrics": metrics}
+
+
 def markdown(found: Sequence[Admission], command: str, seeds: int) -> str:
     """The table with what it says, as a page that can be committed."""
     rows = [
@@ -148,7 +157,9 @@ def markdown(found: Sequence[Admission], command: str, seeds: int) -> str:
         "interval from five models a pool on. R and Q say how much of the verdict on the unlearned "
         "models stays after one epoch of relearning (against gold) and after 4-bit rounding; "
         "robustness is their harmonic mean (after open-unlearning, arXiv:2506.12618). Admitted: "
-        f"faithfulness of {FAITHFUL} and robustness of {ROBUST} at least."
+        f"faithfulness of {FAITHFUL} and robustness of {ROBUST} at least. A metric that is not "
+        "admitted is never a headline about the forget people: it counts for no label, gap mean "
+        "or rank."
     )
     text = [fill(part, 100, break_on_hyphens=False) for part in (made, means)]
     return "\n".join(["# Which metrics may be believed", "", text[0], "", text[1], "", *rows, ""])
