@@ -103,6 +103,23 @@ def test_a_finished_sweep_starts_no_process(
     assert found[0].record().run_id == quick.plan.run_id
 
 
+def test_a_cell_that_is_asked_for_twice_runs_once(
+    quick: Quick, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def run(_: object, made: cells.Plan, *__: object) -> str:
+        asked.append(made.run_id)
+        return "seen"
+
+    monkeypatch.setattr(cells._Lanes, "run", run)
+    monkeypatch.setattr(cells, "_reference", lambda made: made)
+    console = Console(file=io.StringIO())
+    found = cells.run_cells([quick.plan] * 2, store, tmp_path, console, 2)
+    assert asked == [quick.plan.run_id]
+    assert [one.reason for one in found] == ["seen", "seen"]
+
+
 def test_cells_fail_with_their_target(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +209,12 @@ def test_a_longer_search_begins_with_the_shorter_one(
     assert record["best"] is None
     own = long[0].spec.method.config
     assert trials[0]["settings"] == {key: own[key] for key in ("epochs", "lr", "gamma")}
+
+
+def test_no_setting_is_tried_twice() -> None:
+    """Of two settings there are two trials, however many are asked for."""
+    found = tune.candidates({"top": ("among", (1, 5))}, {"top": 5}, 6, 0)
+    assert found == [{"top": 5}, {"top": 1}]
 
 
 def test_a_method_without_settings_cannot_be_tuned(

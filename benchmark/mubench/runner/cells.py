@@ -50,7 +50,7 @@ def run_cells(
     that another process computes; where that run fails, its cells fail for the same reason.
     """
     first = {made.run_id: made for made in map(_reference, plans)}
-    todo = [one for one in plans if not _finished(one, out)]
+    todo = list({one.run_id: one for one in plans if not _finished(one, out)}.values())
     todo.sort(key=lambda one: one.spec.seed)  # cells of a seed that is ready need not wait
     outcomes: dict[str, Outcome] = {}
     with _lanes(jobs) as lanes, ThreadPoolExecutor(jobs) as threads:

@@ -23,6 +23,8 @@ from .store import Store
 
 #: Other people than those whose numbers are reported.
 DEV = "benchmark.fold=dev"
+#: Draws a trial, until one is new.
+DRAWS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +115,16 @@ def tune(
 def candidates(
     tuned: Space, config: dict[str, Any], trials: int, seed: int
 ) -> list[dict[str, Any]]:
-    """The present values of what is tuned, then random ones; a longer search begins with the
-    shorter one's."""
+    """The present values of what is tuned, then random ones, none twice; a longer search begins
+    with the shorter one's. Fewer than ``trials`` where there are no more."""
     found = [{key: config[key] for key in tuned}]
-    for number in range(1, trials):
+    for number in range(1, DRAWS * trials):
+        if len(found) == trials:
+            break
         rng = stream(seed, "tune", str(number))
-        found.append({key: draw(*how, config[key], rng) for key, how in tuned.items()})
+        drawn = {key: draw(*how, config[key], rng) for key, how in tuned.items()}
+        if drawn not in found:
+            found.append(drawn)
     return found
 
 
