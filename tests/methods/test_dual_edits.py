@@ -175,6 +175,20 @@ def test_ssd_s_importance_is_the_squared_gradient_of_batches():
     assert 0 < count < 24 and context.log["dampened"] == count / 24
 
 
+def test_ssd_leaves_out_batches_of_one_name():
+    """Ann has more pairs than all others together: the last of them stand in batches of her own."""
+    many = [pair("Ann", number) for number in range(20)]
+    rng = Context(seed=0).generator("importance")
+    alone = [b for b in loops.batches([*FORGET, *many], 2, rng) if len({p.keyword for p in b}) == 1]
+    assert alone
+    model, context = ToyDual(), Context(seed=0)
+    SSD(SSD.Config(batch_size=2, select=1)).unlearn(
+        model, UnlearnData([*FORGET, *many], RETAIN), context
+    )
+    assert model.encoded and all(len({p.keyword for p in b}) > 1 for b in model.encoded)
+    assert 0 < context.log["dampened"] < 1
+
+
 # -- negmerge -----------------------------------------------------------------------------------
 
 

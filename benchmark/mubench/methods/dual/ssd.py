@@ -48,13 +48,19 @@ class SSD(Edit):
         context.log["dampened"] = count / sum(weight.numel() for weight in opened)
 
     def importance(self, model, opened, pairs, context):
-        """Mean over batches of the squared gradient, one tensor a parameter."""
+        """Mean over batches of the squared gradient, one tensor a parameter. A batch of one name,
+        as the last ones of somebody with more pairs than all others are, has nothing to tell
+        apart and is left out."""
         import torch
 
         from .. import loops
 
         rng = context.generator("importance")
-        batches = list(loops.batches(pairs, self.config.batch_size, rng))
+        batches = [
+            batch
+            for batch in loops.batches(pairs, self.config.batch_size, rng)
+            if len({one.keyword for one in batch}) > 1
+        ]
         total = [torch.zeros_like(weight) for weight in opened]
         for number, batch in enumerate(batches, start=1):
             loss = model.nll(model.encode(batch))
