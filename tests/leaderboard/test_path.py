@@ -64,11 +64,13 @@ def test_a_run_on_two_people_is_refused_with_what_to_do(quick: Quick, publish, t
 @pytest.mark.bars
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("model", MODELS)
-def test_from_a_run_to_a_row_in_four_commands(model, commit, publish, capsys):
+def test_from_a_run_to_a_row_in_four_commands(model, commit, publish, capsys, monkeypatch):
     benchmark, method, sets = MODELS[model]
     publish(benchmark, SMALL)
     options = [part for item in sets for part in ("--set", item)]
-    assert mubench("run", "--method", method, "--model", model, *options) == 0
+    run = ("run", "--method", method, "--model", model, *options)
+    monkeypatch.setattr("sys.argv", ["mubench", *run])  # which the record tells
+    assert mubench(*run) == 0
     (folder,) = Path("runs").glob(f"{benchmark}-{model}-{method}-seed0-*")
     assert mubench("submit", str(folder), "--by", "anna") == 0
     assert mubench("leaderboard", "validate") == 0

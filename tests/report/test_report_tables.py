@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from mubench.record import RunRecord, Value
+from mubench.record import Cell, RunRecord, Value
 from mubench.report import view
 from mubench.report.tables import GAP_LEGEND, INTERVAL_LEGEND, render
 from report.report_fixtures import cells, hostile_record, record
@@ -57,6 +57,27 @@ def test_order_is_what_was_run_then_warnings_then_table_then_cost():
     places = [text.index(word) for word in ("EFFICACY", "GENERALIZABILITY", "UTILITY", "→method")]
     assert places == sorted(places)
     assert lines[-1] == "1046.9 s in all, 939.2 s of it in earlier runs (cache)"
+
+
+def test_what_is_no_headline_number_though_it_is_elsewhere_is_named():
+    def without(cell: Cell) -> bool:
+        return (
+            cell.set in ("forget", "test") and cell.metric == "rouge_l" and cell.modality == "text"
+        )
+
+    known = record()
+    changed = [
+        c.model_copy(update={"headline": c.headline and not without(c)}) for c in known.cells
+    ]
+    before, after = (
+        view.missing(known.model_copy(update={"cells": of})) for of in (known.cells, changed)
+    )
+    assert after[:-1] == before
+    assert after[-1].what == "forget and test: text-only generation rouge_l"
+    assert "meta-eval" in after[-1].reason
+    assert "n/a: forget and test: text-only" in " ".join(
+        printed(known.model_copy(update={"cells": changed}))
+    )
 
 
 def test_what_is_missing_is_na_and_never_zero():

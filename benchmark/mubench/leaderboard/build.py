@@ -14,15 +14,12 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from importlib.resources import files
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +39,13 @@ from mubench.types import ROLES, Estimate
 from . import bundle as bundles
 from . import export
 from .bundle import Bundle
-from .details import Questions, Scores, write_data
+from .details import Questions, write_data
 from .reported import Reported
 from .rows import SEEDS, Column, Row, Scored, columns, group, standings
 from .strict import Refusal
 from .validate import check_record
 
-#: From this many rows on, several processes write their pages.
-MANY = 64
+PARTS = ("target", "gold", "method", "gap")
 #: ``find(spec)`` gives the benchmark of a run, or None where it is not on this machine.
 Find = Callable[[Mapping[str, Any]], BenchmarkData | None]
 
@@ -85,8 +81,7 @@ def _no_collection() -> Iterator[None]:
 def _build(records: Path, reported: Sequence[Reported], out: Path, find: Find) -> Site:
     site = Site(out)
     folders = bundles.find(records) if records.is_dir() else []
-    with _workers(len(folders), [_read]) as do:
-        read = do(0, [(folder,) for folder in folders])
+    read = [_read(folder) for folder in folders]
     found = [one for one in read if isinstance(one, Bundle)]
     site.left_out += [one for one in read if isinstance(one, str)]
     boards = _boards(found, reported)
@@ -160,6 +155,12 @@ class Board:
         """Those of the table, which is read at once and has to be small."""
         return [column for column in self.columns if column.headline]
 
+    @cached_property
+    def _newest(self) -> str:
+        """The content of the benchmark that the newest run was asked."""
+        newest = max(self.rows, key=lambda row: row.first.created)
+        return str(newest.first.data["content_sha"])
+
     @property
     def ordered(self) -> list[Row]:
         by_id = {row.id: row for row in self.rows}
@@ -170,8 +171,7 @@ class Board:
         found = ["rescored"]
         if len(row.seeds) < SEEDS:
             found.append("single-seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds")
-        newest = max(self.rows, key=lambda row: row.first.created)
-        if row.first.data["content_sha"] != newest.first.data["content_sha"]:
+        if row.first.data["content_sha"] != self._newest:
             found.append("stale")
         return found
 
@@ -185,22 +185,20 @@ class Board:
                 asked[row.split] = (
                     None if data is None else Questions(folder, row.split, data, self.shown)
                 )
-        answered = [row for row in self.rows if _fits(asked[row.split], row)]
-        works = _Answers(asked), _RowWriter(site, self.name, self.columns)
-        with _workers(len(self.rows), works) as do:
-            runs = do(0, [(row,) for row in answered])
-            scored = {
-                row.id: Scored(questions.forget, of)
-                for row, of in zip(answered, runs, strict=True)
-                if (questions := asked[row.split])
-            }
-            self.standings = standings(self.rows, scored)
-            for row in self.rows:
-                if heat := _leakage(row):
-                    write_data(folder / "leakage" / f"{row.id}.js", f"leakage/{row.id}", heat)
-            do(1, [(row, self.standings[row.id], self.badges(row)) for row in self.rows])
+        scored = {
+            row.id: Scored(questions.forget, questions.add(row))
+            for row in self.rows
+            if (questions := asked[row.split])
+            and questions.content_sha == row.first.data["content_sha"]
+        }
+        self.standings = standings(self.rows, scored)
+        page = _RowWriter(site, self.name, self.columns)
+        for row in self.rows:
+            if heat := _leakage(row):
+                write_data(folder / "leakage" / f"{row.id}.js", f"leakage/{row.id}", heat)
+            page.write(row, self.standings[row.id], self.badges(row))
         values = self.values(set(scored))
-        write_data(site / "data" / f"{self.name}.js", self.name, values)
+        write_data(site / "data" / f"{self.name}.js", self.name, _compact(values))
         text = json.dumps(values, indent=1, ensure_ascii=False)
         (site / "data" / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
 
@@ -282,6 +280,13 @@ class Board:
         return {**row.model_dump(mode="json"), "id": row.id}
 
 
+def _compact(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with rows as lists, and the names of their fields said once."""
+    rows = values["rows"]
+    fields = list(rows[0]) if rows else []
+    return {**values, "fields": fields, "rows": [list(row.values()) for row in rows]}
+
+
 def _title(rows: Sequence[Row], benchmark: str) -> str:
     from mubench.config.resolve import presets
 
@@ -335,7 +340,7 @@ class _Pages:
             lstrip_blocks=True,
         )
         made.filters.update(
-            number=view.number, interval=view.interval, flops=view.flops, yaml=_yaml, cells=_cells
+            number=view.number, interval=view.interval, flops=view.flops, yaml=_yaml, lines=_lines
         )
         return made
 
@@ -349,21 +354,6 @@ class _Pages:
         self.write("index.html", "index.html.j2", up="", boards=boards, quantiles=quantiles)
 
 
-def _fits(questions: Questions | None, row: Row) -> bool:
-    return questions is not None and questions.content_sha == row.first.data["content_sha"]
-
-
-@dataclass
-class _Answers:
-    """Writes the answers of a row. Goes to other processes, so it holds just what they need."""
-
-    asked: Mapping[str, Questions | None]
-
-    def __call__(self, row: Row) -> list[dict[str, Scores]]:
-        questions = self.asked[row.split]
-        return questions.add(row) if questions else []
-
-
 @dataclass
 class _RowWriter:
     """Writes the page of a row and what is downloaded there."""
@@ -372,7 +362,7 @@ class _RowWriter:
     board: str
     columns: Sequence[Column]
 
-    def __call__(self, row: Row, standing: Standing, badges: list[str]) -> None:
+    def write(self, row: Row, standing: Standing, badges: list[str]) -> None:
         folder = self.site / "runs" / row.id
         folder.mkdir(parents=True)
         for seed, bundle in zip(row.seeds, row.bundles, strict=True):
@@ -397,7 +387,6 @@ class _RowWriter:
             badges=badges,
             columns=[column for column in self.columns if column.id in row.cells],
             answers=dict(zip(row.seeds, answers, strict=True)),
-            titles=view.MODALITY_TITLES,
         )
 
 
@@ -406,38 +395,29 @@ def _pages(site: Path) -> _Pages:
     return _Pages(site)
 
 
-_works: Sequence[Callable[..., Any]]
-
-
-def _start(works: Sequence[Callable[..., Any]]) -> None:
-    global _works
-    _works = works
-    gc.disable()
-
-
-def _do(which: int, job: tuple[Any, ...]) -> Any:
-    return _works[which](*job)
-
-
-@contextmanager
-def _workers(rows: int, works: Sequence[Callable[..., Any]]) -> Iterator[Callable[..., list[Any]]]:
-    """``do(which, jobs)``: one of the works on all jobs, in their order; by processes if many."""
-    if rows < MANY:
-        yield lambda which, jobs: [works[which](*job) for job in jobs]
-        return
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), _start, (works,)) as pool:
-        yield lambda which, jobs: list(pool.map(partial(_do, which), jobs, chunksize=8))
-
-
 def _yaml(value: Any) -> str:
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast where there is C
     return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=88))
 
 
-def _cells(row: Row, column: str) -> Markup:
-    """What target, gold and method reach with their intervals, and the gap, as cells of a table."""
-    parts = ("target", "gold", "method", "gap")
-    return Markup("".join(_cell(row.value(column, part)) for part in parts))
+def _lines(row: Row, columns: Iterable[Column]) -> Markup:
+    """Lines of a table: a metric, what target, gold and method reach with their intervals, and the
+    gap. By hand, for a template takes several times as long for the thousands of cells."""
+    return Markup("\n".join(_line(row, column) for column in columns))
+
+
+def _line(row: Row, column: Column) -> str:
+    cells = "".join(_cell(row.value(column.id, part)) for part in PARTS)
+    return f"<tr>{_head(column)}{cells}</tr>"
+
+
+@cache
+def _head(column: Column) -> Markup:
+    metric = column.title if column.headline else f"{column.task} · {column.title}"
+    asked = view.MODALITY_TITLES.get(column.modality, column.modality)
+    return Markup('<td>{}</td><td>{}</td><th scope="row">{}</th>').format(
+        *map(view.clean, (column.set, asked, metric))
+    )
 
 
 def _cell(value: Value | None) -> str:

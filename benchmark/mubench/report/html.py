@@ -275,6 +275,7 @@ def render_html(record: RunRecord, samples: Sequence[Sample]) -> str:
         rate_columns=view.rate_columns(rates),
         rate_sets=list(dict.fromkeys(rate.set for rate in rates)),
         gap_reasons=view.gap_reasons(record),
+        missing_numbers=view.missing(record),
         samples=samples,
         portraits=portraits,
         filters={

@@ -4,7 +4,6 @@ docs/methods`` writes the pages of all that ship with mubench."""
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,4 +68,6 @@ def pages() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    write_pages(Path(sys.argv[1]))
+    import typer
+
+    typer.run(write_pages)

@@ -248,7 +248,7 @@ def render(record: RunRecord, console: Console) -> None:
         say(_line("Metrics:", view.metric_words(record) + ".", style="dim"))
     for reason in view.gap_reasons(record):
         say(_line("gap n/a:", view.line(reason, 200), style="dim"))
-    for missing in record.not_applicable:
+    for missing in view.missing(record):
         reason = view.line(missing.reason, 200)
         say(_line("n/a:", f"{view.line(missing.what)} ({reason})", style="dim"))
     total, earlier = view.seconds(record)

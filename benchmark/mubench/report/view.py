@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mubench.record import Cell, RunRecord, Value
+from mubench.record import Cell, NotApplicable, RunRecord, Value
 from mubench.types import ASPECTS, DIRECTIONS, MATCHINGS, MODALITIES, TASKS
 
 MISSING = "n/a"
@@ -98,6 +98,25 @@ class Row:
     metric: str
     label: str  # the task, or the metric where a task has several headline metrics
     cells: Mapping[str, Cell]
+
+
+def missing(record: RunRecord) -> list[NotApplicable]:
+    """What has no number among the headlines, and why: as the run says, and metrics that are
+    headline numbers elsewhere and were not admitted about the forget people."""
+    known = {(cell.task, cell.metric) for cell in record.cells if cell.headline}
+    left: dict[str, dict[str, None]] = {}
+    for cell in record.cells:
+        if not cell.headline and (cell.task, cell.metric) in known:
+            asked = f"{MODALITY_TITLES.get(cell.modality, cell.modality)} {cell.task}"
+            left.setdefault(f"{asked} {cell.metric}", {})[cell.set] = None
+    reason = "no headline: mubench meta-eval does not admit it, docs/meta-eval.md"
+    return [
+        *record.not_applicable,
+        *(
+            NotApplicable(what=f"{' and '.join(sets)}: {w}", reason=reason)
+            for w, sets in left.items()
+        ),
+    ]
 
 
 def _order(value: str, known: tuple[str, ...]) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution, distributions
@@ -60,7 +61,7 @@ def provenance() -> dict[str, Any]:
             "gpus": gpus,
             "cuda": torch.version.cuda if gpus else None,
         },
-        "command": " ".join(["mubench", *sys.argv[1:]]),
+        "command": shlex.join(["mubench", *sys.argv[1:]]),
     }
 
 

@@ -14,11 +14,11 @@
     cost: "Cost",
   };
   const FILTERS = { model: "Model", family: "Family", kind: "Kind", retain: "Retain data", ratio: "Forgets", scope: "What of them" };
-  const SHOWN_AT_ONCE = 100;
+  const SHOWN_AT_ONCE = 40;
   const MOST_COMPARED = 6;
   let data = null;
   let table = null;
-  let everything = false; // rows beyond the first hundred, too
+  let everything = false; // rows beyond the first ones, too
 
   // --- numbers -------------------------------------------------------------------------------
   const digits = (x) => (Math.abs(x) / 1000).toFixed(2);
@@ -532,6 +532,9 @@
       $("#status").textContent = String(error.message);
       return;
     }
+    // Rows come as lists of values; a board that was open before has its rows already.
+    const { fields } = data;
+    data.rows = data.rows.map((row) => (Array.isArray(row) ? Object.fromEntries(row.map((value, at) => [fields[at], value])) : row));
     $("#status").hidden = true;
     $("#title").textContent = data.title;
     everything = false;
