@@ -1,4 +1,5 @@
 """Retakes the pictures in the docs, in both widths and both themes: make pictures RUN=RUN_FOLDER.
+Of a run with `--probe leakage`, the leakage matrix, too.
 
 python tests/browser/pictures.py RUN_FOLDER/report.html docs/report
 python tests/browser/pictures.py leaderboards/site/index.html docs/leaderboard
@@ -18,6 +19,11 @@ SIZES = ((1400, 1700), (390, 1700))
 COLOURS = 96  # enough for text and drawn faces, and a quarter of the bytes
 
 
+def keep(shot: bytes, path: Path) -> None:
+    picture = Image.open(io.BytesIO(shot)).convert("RGB")
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 def take(page_file: Path, out: Path) -> None:
     """One PNG a width and theme; needs playwright and Debian's chromium."""
     from playwright.sync_api import sync_playwright
@@ -34,9 +40,10 @@ def take(page_file: Path, out: Path) -> None:
                 page = context.new_page()
                 page.goto(page_file.resolve().as_uri())
                 page.wait_for_timeout(1500)  # charts follow the table
-                shot = Image.open(io.BytesIO(page.screenshot()))
-                small = shot.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-                small.save(out / f"{width}-{theme}.png", optimize=True)
+                keep(page.screenshot(), out / f"{width}-{theme}.png")
+                heat = page.query_selector("section:has(.heat)")
+                if heat and (width, theme) == (1400, "light"):
+                    keep(heat.screenshot(), out / "leakage.png")
                 context.close()
         browser.close()
 
