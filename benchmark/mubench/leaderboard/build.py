@@ -18,34 +18,30 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-from markupsafe import Markup
-from scipy import special  # type: ignore[import-untyped,unused-ignore]
-
-from mubench import __version__
 from mubench.data.load import BenchmarkData
 from mubench.errors import MubenchError, OutputError
 from mubench.metrics.ranking import Standing
 from mubench.probes.leakage import TITLES
 from mubench.record import Probe, RunRecord, Value
-from mubench.report import view
-from mubench.types import ROLES, Estimate
+from mubench.types import Estimate
 
 from . import bundle as bundles
-from . import export
 from .bundle import Bundle
 from .details import Questions, write_data
+from .forks import spread
+from .pages import Pages
 from .reported import Reported
 from .rows import SEEDS, Column, Row, Scored, columns, group, standings
 from .strict import Refusal
 from .validate import check_record
 
-PARTS = ("target", "gold", "method", "gap")
+#: Fields of a row in the table that hold one number a column.
+NUMBERS = ("score", "gap", "delta")
 #: ``find(spec)`` gives the benchmark of a run, or None where it is not on this machine.
 Find = Callable[[Mapping[str, Any]], BenchmarkData | None]
 
@@ -89,9 +85,10 @@ def _build(records: Path, reported: Sequence[Reported], out: Path, find: Find) -
     try:
         shutil.rmtree(partial, ignore_errors=True)
         _copy_static(partial)
+        pages = Pages(partial)
         for board in boards:
-            board.write(partial, find)
-        _Pages(partial).index(boards)
+            board.write(partial, pages, find)
+        pages.index(boards)
         shutil.rmtree(out, ignore_errors=True)
         partial.replace(out)
     except OSError as error:
@@ -175,7 +172,7 @@ class Board:
             found.append("stale")
         return found
 
-    def write(self, site: Path, find: Find) -> None:
+    def write(self, site: Path, pages: Pages, find: Find) -> None:
         """The data files of this benchmark and the pages of its rows."""
         folder = site / "data" / self.name
         asked: dict[str, Questions | None] = {}
@@ -192,11 +189,14 @@ class Board:
             and questions.content_sha == row.first.data["content_sha"]
         }
         self.standings = standings(self.rows, scored)
-        page = _RowWriter(site, self.name, self.columns)
-        for row in self.rows:
+
+        def write(row: Row) -> None:
             if heat := _leakage(row):
                 write_data(folder / "leakage" / f"{row.id}.js", f"leakage/{row.id}", heat)
-            page.write(row, self.standings[row.id], self.badges(row))
+            standing, badges = self.standings[row.id], self.badges(row)
+            pages.row(row, self.name, self.columns, standing, badges)
+
+        spread(write, self.rows)
         values = self.values(set(scored))
         write_data(site / "data" / f"{self.name}.js", self.name, _compact(values))
         text = json.dumps(values, indent=1, ensure_ascii=False)
@@ -281,10 +281,14 @@ class Board:
 
 
 def _compact(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with rows as lists, and the names of their fields said once."""
+    """The same with rows as lists, the names of their fields said once, and 0 for no number."""
     rows = values["rows"]
     fields = list(rows[0]) if rows else []
-    return {**values, "fields": fields, "rows": [list(row.values()) for row in rows]}
+    short = [
+        [[one or 0 for one in value] if key in NUMBERS else value for key, value in row.items()]
+        for row in rows
+    ]
+    return {**values, "fields": fields, "rows": short}
 
 
 def _title(rows: Sequence[Row], benchmark: str) -> str:
@@ -319,112 +323,6 @@ def _leakage(row: Row) -> list[list[Any]]:
             value = _thousandths(row.value(id_, "difference"))
             found.append([TITLES.get(path, path), form, value, all(one.leaks for one in probes)])
     return found
-
-
-@dataclass
-class _Pages:
-    """The HTML pages."""
-
-    folder: Path
-
-    @cached_property
-    def _environment(self) -> Any:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-
-        made = Environment(
-            loader=PackageLoader("mubench.leaderboard", "web/templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=lambda value: view.clean(value) if type(value) is str else value,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        made.filters.update(
-            number=view.number, interval=view.interval, flops=view.flops, yaml=_yaml, lines=_lines
-        )
-        return made
-
-    def write(self, name: str, template: str, **values: Any) -> None:
-        page = self._environment.get_template(template).render(version=__version__, **values)
-        (self.folder / name).write_text(page, encoding="utf-8")
-
-    def index(self, boards: Sequence[Board]) -> None:
-        # For comparisons in the page: t quantiles of 1, 2, ... degrees of freedom.
-        quantiles = [round(float(special.stdtrit(df, 0.975)), 3) for df in range(1, 201)]
-        self.write("index.html", "index.html.j2", up="", boards=boards, quantiles=quantiles)
-
-
-@dataclass
-class _RowWriter:
-    """Writes the page of a row and what is downloaded there."""
-
-    site: Path
-    board: str
-    columns: Sequence[Column]
-
-    def write(self, row: Row, standing: Standing, badges: list[str]) -> None:
-        folder = self.site / "runs" / row.id
-        folder.mkdir(parents=True)
-        for seed, bundle in zip(row.seeds, row.bundles, strict=True):
-            shutil.copyfile(bundle.folder / bundles.RECORD, folder / f"seed{seed}.json")
-        for name, made in (
-            ("row.csv", export.csv(row.records)),
-            ("row.tex", export.latex(row.records)),
-            ("row.bib", export.bibtex(row.first)),
-        ):
-            (folder / name).write_text(made, encoding="utf-8")
-        answers = [
-            {role: bundle.predictions[role].sha256[:16] for role in ROLES} for bundle in row.bundles
-        ]
-        _pages(self.site).write(
-            f"runs/{row.id}.html",
-            "run.html.j2",
-            up="../",
-            board=self.board,
-            row=row,
-            record=row.first,
-            standing=standing,
-            badges=badges,
-            columns=[column for column in self.columns if column.id in row.cells],
-            answers=dict(zip(row.seeds, answers, strict=True)),
-        )
-
-
-@cache
-def _pages(site: Path) -> _Pages:
-    return _Pages(site)
-
-
-def _yaml(value: Any) -> str:
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast where there is C
-    return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=88))
-
-
-def _lines(row: Row, columns: Iterable[Column]) -> Markup:
-    """Lines of a table: a metric, what target, gold and method reach with their intervals, and the
-    gap. By hand, for a template takes several times as long for the thousands of cells."""
-    return Markup("\n".join(_line(row, column) for column in columns))
-
-
-def _line(row: Row, column: Column) -> str:
-    cells = "".join(_cell(row.value(column.id, part)) for part in PARTS)
-    return f"<tr>{_head(column)}{cells}</tr>"
-
-
-@cache
-def _head(column: Column) -> Markup:
-    metric = column.title if column.headline else f"{column.task} · {column.title}"
-    asked = view.MODALITY_TITLES.get(column.modality, column.modality)
-    return Markup('<td>{}</td><td>{}</td><th scope="row">{}</th>').format(
-        *map(view.clean, (column.set, asked, metric))
-    )
-
-
-def _cell(value: Value | None) -> str:
-    if value is None:
-        return '<td class="number none">n/a</td>'
-    number, interval = view.number(value.value), view.interval(value)  # digits and signs
-    return f'<td class="number">{number} <small>{interval}</small></td>'
 
 
 def finder(store: Any) -> Find:

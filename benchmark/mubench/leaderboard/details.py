@@ -97,8 +97,10 @@ def _answer(example: Example, row: Mapping[str, Any]) -> list[Any]:
         said = means.index(max(means))
     elif response.get("ranks"):
         said = f"rank {min(response['ranks'])} among {response['among']}"
-    right = next((scores[m] for m in JUDGED if m in scores), None)
-    return [said, None if right is None else int(right == 1.0)]
+    for metric in JUDGED:
+        if metric in scores:
+            return [said, int(scores[metric] == 1.0)]
+    return [said, None]
 
 
 def _thumbnail(picture: Any) -> bytes:

@@ -29,13 +29,13 @@ def csv(records: Sequence[RunRecord]) -> str:
     writer.writerow([*head, "unit", "better", "n", "persons", *names, *_COST])
     for record in records:
         who = view.identity(record)
-        start = (who.benchmark, record.data.get("version"), who.model, who.method, who.seed)
+        run = (who.benchmark, record.data.get("version"), who.model, who.method, who.seed)
+        start = [_inert(word) for word in run]
         spent = _spent(record)
         for cell in record.cells:
             place = (cell.set, cell.modality, cell.task, cell.metric, cell.unit, cell.better)
             values = [x for part in _PARTS for x in _three(getattr(cell, part))]
-            words = map(_inert, (*start, *place))
-            writer.writerow([*words, cell.n, cell.persons, *values, *spent])
+            writer.writerow([*start, *map(_inert, place), cell.n, cell.persons, *values, *spent])
     return out.getvalue()
 
 

@@ -126,7 +126,8 @@ def over_seeds(values: Sequence[Value]) -> Value:
     below = statistics.fmean(value.value - (value.low or 0.0) for value in values)
     above = statistics.fmean((value.high or 0.0) - value.value for value in values)
     k = len(values)
-    deviation = statistics.stdev(value.value for value in values)
+    # By math: statistics.stdev computes with fractions, which takes a third of a site's time.
+    deviation = math.dist([value.value for value in values], [mean] * k) / math.sqrt(k - 1)
     spread = float(special.stdtrit(k - 1, 0.975)) * deviation / math.sqrt(k)
     return Value(value=mean, low=mean - math.hypot(below, spread),
                  high=mean + math.hypot(above, spread))  # fmt: skip

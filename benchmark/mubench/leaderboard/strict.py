@@ -26,6 +26,8 @@ STRING_LIMIT = 20_000
 _WHOLE_LIMIT = 10**21  # operations of a long training are the largest honest count
 _PLAIN_JOINERS = "\u200c\u200d"
 _PRINTABLE = re.compile(rb"[ -~\n]*").fullmatch
+#: What every number that may be out of range holds somewhere: many digits, or a great exponent.
+_GREAT = re.compile(rb"[0-9]{22}|[0-9][eE]\+?[0-9]{3}").search
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
 
 
@@ -130,10 +132,9 @@ def parse(data: bytes, where: str, limit: int = JSON_LIMIT) -> Any:
             raise Refusal(where, f"holds the number {text[:40]}, out of range", AGAIN)
         return int(text)
 
+    looked_at: dict[str, Any] = {"parse_float": real, "parse_int": whole} if _GREAT(data) else {}
     try:
-        value = json.loads(
-            data, object_pairs_hook=once, parse_constant=constant, parse_float=real, parse_int=whole
-        )
+        value = json.loads(data, object_pairs_hook=once, parse_constant=constant, **looked_at)
     except RecursionError as error:
         raise Refusal(where, "is nested too deeply", AGAIN) from error
     except UnicodeDecodeError as error:

@@ -135,15 +135,16 @@
       data: data.rows,
       columns,
       getRowId: (row) => row.id,
-      state: { sorting: state.sort, globalFilter: state, columnPinning: {} },
+      state: { sorting: state.sort, globalFilter: wantedRows(), columnPinning: {} },
       onStateChange: () => {},
       renderFallbackValue: null,
       globalFilterFn: (row) => {
         const one = row.original;
         if (!state.gated && one.gated) return false;
         if (!Object.entries(state.filters).every(([key, values]) => !values.length || values.includes(String(one[key])))) return false;
-        const found = text(one);
-        return words().every((word) => found.includes(word));
+        const asked = words();
+        const found = asked.length ? text(one) : "";
+        return asked.every((word) => found.includes(word));
       },
       getCoreRowModel: vendor.getCoreRowModel(),
       getFilteredRowModel: vendor.getFilteredRowModel(),
@@ -151,11 +152,13 @@
     });
   }
 
+  /** What rows are filtered by, as text: the filter runs again only where it is another. */
+  const wantedRows = () => JSON.stringify([state.b, state.q, state.gated, state.filters]);
+
   function found() {
     const known = new Set(table.getAllColumns().map((column) => column.id));
     state.sort = state.sort.filter(({ id }) => known.has(id));
-    // A new object makes the filter run again.
-    table.setOptions((before) => ({ ...before, state: { sorting: state.sort, globalFilter: { ...state }, columnPinning: {} } }));
+    table.setOptions((before) => ({ ...before, state: { sorting: state.sort, globalFilter: wantedRows(), columnPinning: {} } }));
     return table.getSortedRowModel().rows.map((row) => row.original);
   }
 

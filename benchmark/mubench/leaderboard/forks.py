@@ -1,0 +1,40 @@
+"""Work shared between the cores by processes that begin with all that was read."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+#: Things that a process does at a time; with fewer than that for each there is nothing to gain.
+MANY = 32
+
+_do: Callable[[int], None]
+
+
+def spread(do: Callable[[T], None], things: Sequence[T]) -> None:
+    """``do`` every one of ``things``, for what it writes; the first error is raised.
+
+    Processes are forked: records of thousands of runs would take longer to send than to write. One
+    after the other where there is nothing to gain, or no fork.
+    """
+    global _do
+    cores = os.cpu_count() or 1
+    if min(cores, len(things) // MANY) < 2 or "fork" not in multiprocessing.get_all_start_methods():
+        for thing in things:
+            do(thing)
+        return
+
+    def numbered(number: int) -> None:
+        do(things[number])
+
+    _do = numbered  # a function that knows the records cannot be sent either
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("fork")) as pool:
+        list(pool.map(_numbered, range(len(things)), chunksize=MANY))
+
+
+def _numbered(number: int) -> None:
+    _do(number)
