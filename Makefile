@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Bytecode is written when a module is first imported; compiling all of torch takes a minute.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
-.PHONY: demo test test-bars test-browser pictures bench lint base-model method-pages site-vendor clean
+.PHONY: demo test test-bars test-browser pictures bench lint base-model meta-eval method-pages site-vendor clean
 
 demo: $(VENV)/.installed  ## the main job, end to end
 	$(BIN)/mubench run --method manu --model llava-tiny
@@ -41,6 +41,10 @@ base-model: $(VENV)/.installed  ## remake the checkpoints that ship with the pac
 
 site-vendor:  ## bundle the libraries of the leaderboard's pages again (needs npm and a network)
 	cd benchmark/mubench/leaderboard/web && npm ci --ignore-scripts && npm run vendor; rm -rf node_modules
+
+meta-eval: $(VENV)/.installed  ## which metrics may be headlines: pools of models, an hour or more
+	$(BIN)/mubench meta-eval --model llava-tiny --method grad-diff --pool 5 --out docs/meta-eval.md
+	mv docs/meta-eval.json benchmark/mubench/metrics/admission.json
 
 method-pages: $(VENV)/.installed  ## docs/methods, from what the methods say of themselves
 	$(BIN)/python -m mubench.report.method_page docs/methods

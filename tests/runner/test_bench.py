@@ -154,8 +154,9 @@ def test_a_method_costs_the_tokens_that_it_reads():
     assert (found["ga"].scope, found["manu"].scope) == ("lora", "pruned")
     assert all(one.seconds > 0 and one.peak is None for one in found.values())
     printed = list(cost.lines(found.values()))
-    assert len(printed) == 4
-    assert printed[1].endswith("n/a")
+    assert len(printed) == 5
+    assert printed[0].startswith("LLaVA shape of ")
+    assert printed[2].endswith("n/a")
 
 
 def test_the_full_shape_is_that_of_llava_and_is_refused_without_a_gpu():

@@ -67,12 +67,10 @@ def methods(
     from functools import partial
 
     from mubench.runner.bench import cost
-    from mubench.runner.bench.subject import machine, of_shape
+    from mubench.runner.bench.subject import of_shape
 
-    print(machine(of_shape(shape)))
-    made = cost.costs(
-        partial(of_shape, shape), names.split(","), cost.material(people), batch, _say
-    )
+    model = partial(of_shape, shape)
+    made = cost.costs(model, names.split(","), cost.material(people), batch, _say)
     for line in cost.lines(made):
         print(line, flush=True)
 

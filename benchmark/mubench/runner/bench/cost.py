@@ -20,7 +20,7 @@ from mubench.models.protocols import Batch
 from mubench.registry import METHODS
 from mubench.types import Example
 
-from .subject import TOPICS, questions
+from .subject import TOPICS, machine, questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Cost:
     """One method: ``tokens`` that entered the model in training and whatever precedes it, the
     seconds of all of it, and the largest GPU memory in bytes, None without a GPU."""
 
+    machine: str  # and the model
     name: str
     scope: str
     tokens: int
@@ -62,6 +63,7 @@ def costs(
         wanted = {"batch_size": batch, "epochs": 1.0}
         config = made.Config(**{key: value for key, value in wanted.items() if key in fields})
         subject = _counting(model())
+        on = machine(subject)
 
         def say(step: int, steps: int, message: str, name: str = name) -> None:
             if step * 4 // steps > (step - 1) * 4 // steps:
@@ -76,7 +78,7 @@ def costs(
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
         peak = torch.cuda.max_memory_allocated() if watched else None
-        yield Cost(name, subject.changes.scope or "pruned", subject.tokens, seconds, peak)
+        yield Cost(on, name, subject.changes.scope or "pruned", subject.tokens, seconds, peak)
         del subject
         gc.collect()  # adapters and hooks refer to each other
         if watched:
@@ -100,8 +102,13 @@ def _counting(model: HFVisionLanguageModel) -> _Counting:
 
 def lines(found: Iterable[Cost]) -> Iterator[str]:
     """What `mubench bench methods` prints."""
-    yield f"{'method':<14}{'scope':<8}{'tokens':>10}{'tokens/s':>10}{'minutes':>9}{'peak GiB':>10}"
-    for cost in found:
+    for number, cost in enumerate(found):
+        if number == 0:
+            yield cost.machine
+            yield (
+                f"{'method':<14}{'scope':<8}{'tokens':>10}{'tokens/s':>10}{'minutes':>9}"
+                f"{'peak GiB':>10}"
+            )
         peak = "n/a" if cost.peak is None else f"{cost.peak / 2**30:.1f}"
         yield (
             f"{cost.name:<14}{cost.scope:<8}{cost.tokens:>10,}{cost.tokens / cost.seconds:>10,.0f}"
