@@ -111,37 +111,18 @@ def build(**changes: int) -> HFVisionLanguageModel:
 def full_llava(tokenizer: Any) -> Any:
     """LLaVA-1.5-7B's shapes, as llava-hf/llava-1.5-7b-hf's config.json has them, with random
     weights in bfloat16 on torch's current device."""
-    from transformers import (
-        CLIPVisionConfig,
-        LlamaConfig,
-        LlavaConfig,
-        LlavaForConditionalGeneration,
-    )
+    from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-    vision = CLIPVisionConfig(
-        hidden_size=1024,
-        intermediate_size=4096,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        image_size=336,
-        patch_size=14,
-    )
+    # What transformers takes where nothing is said is this very model, but for its vocabulary.
     text = LlamaConfig(
         vocab_size=32064,
-        hidden_size=4096,
-        intermediate_size=11008,
-        num_hidden_layers=32,
-        num_attention_heads=32,
         max_position_embeddings=4096,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    config = LlavaConfig(
-        vision_config=vision,
-        text_config=text,
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-    )
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    config = LlavaConfig(text_config=text, image_token_id=image)
     precision = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
