@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Bytecode is written when a module is first imported; compiling all of torch takes a minute.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
+# Where an environment forbids that, every process would compile what it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-bars test-browser pictures bench lint base-model meta-eval method-pages site-vendor clean
 
