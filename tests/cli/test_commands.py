@@ -58,6 +58,8 @@ def test_the_guard_guards(guarded: dict[str, str]) -> None:
         (["show", "llava"], "llava-hf/llava-1.5-7b-hf"),
         (["show", "people-mini"], "forget_ratio"),
         (["show", "rouge_l"], "ROUGE"),
+        (["show", "accuracy"], "accuracy: Choice accuracy"),
+        (["show", "accuracy"], "accuracy: Zero-shot accuracy"),
         (["plan", "--method", "manu"], "unlearn method"),
         (["plan", "--method", "npo", "--model", "llava"], "train gold"),
         (["cache", "ls"], "total: 0.0 MB"),

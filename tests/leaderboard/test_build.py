@@ -94,6 +94,12 @@ def test_probes_have_columns_and_a_heat_map(site):
     assert '[["trained photo","free",[300,200,400],true],["the name, no picture","choice",' in text
 
 
+def test_a_metric_is_named_as_its_task_means_it(site):
+    titles = {c["id"]: c["title"] for c in data(site)["columns"]}
+    assert titles["forget/text/choice/accuracy"] == "Choice accuracy"
+    assert titles["forget/text/cloze/match"] == "Cloze accuracy"
+
+
 def test_what_is_shown_is_what_was_measured(site):
     shown = row(site, "manu")
     record = made.run_values("manu", 0, 0.7, 0.9)[0]

@@ -206,7 +206,8 @@ def show(
     from mubench.metrics.catalogue import METRICS
     from mubench.registry import METHODS
 
-    metrics = {info.name: (task, info) for task, infos in METRICS.items() for info in infos}
+    metrics = [(task, info) for task, infos in METRICS.items() for info in infos]
+    of_tasks = [(task, info) for task, info in metrics if info.name == name]
     lines: list[str] = []
     if name in METHODS.entries() or ".py:" in name:
         from mubench.report.method_page import method_page
@@ -216,12 +217,14 @@ def show(
         kind = "models" if name in presets("models") else "benchmarks"
         lines += [f"{name} ({kind.removesuffix('s')})", ""]
         lines.append(yaml.safe_dump(presets(kind)[name], sort_keys=False, width=96).rstrip())
-    elif name in metrics:
-        task, metric = metrics[name]
-        lines += [f"{name}: {metric.title}", f"task:    {task}", f"formula: {metric.formula}"]
-        lines += [f"unit:    {metric.unit}", f"better:  {metric.better}"]
+    elif of_tasks:
+        for task, metric in of_tasks:
+            lines += [""] if lines else []
+            lines += [f"{name}: {metric.title}", f"task:    {task}", f"formula: {metric.formula}"]
+            lines += [f"unit:    {metric.unit}", f"better:  {metric.better}"]
     else:
-        known = (*METHODS.entries(), *presets("models"), *presets("benchmarks"), *metrics)
+        names = dict.fromkeys(info.name for _, info in metrics)
+        known = (*METHODS.entries(), *presets("models"), *presets("benchmarks"), *names)
         raise unknown("name", name, known)
     print("\n".join(lines))
 

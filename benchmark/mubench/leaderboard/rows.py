@@ -175,7 +175,7 @@ def _column(id_: str, cell: Cell | Probe) -> Column:
     if isinstance(cell, Probe):
         return _probe_column(id_, cell)
     aspect: dict[str, str] = {name: aspect for aspect, names in ASPECTS.items() for name in names}
-    titles = {info.name: info.title for infos in METRICS.values() for info in infos}
+    titles = {info.name: info.title for info in METRICS.get(cell.task, ())}
     return Column(
         id=id_,
         group=aspect.get(cell.set, "other"),
