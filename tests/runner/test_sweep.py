@@ -224,16 +224,19 @@ def test_a_method_without_settings_cannot_be_tuned(
         tuned(tmp_path, monkeypatch, "guard", 2)
 
 
-def test_the_nearest_to_gold_of_those_that_keep_retain_wins() -> None:
-    def trial(distance: float | None, retained: float | None) -> tune.Trial:
-        return tune.Trial({}, distance, retained, failed=None if retained else "broken")
+def test_the_nearest_to_gold_of_those_that_keep_retain_and_are_whole_wins() -> None:
+    def trial(distance: float | None, retained: float | None, gated: bool = False) -> tune.Trial:
+        failed = None if retained else "broken"
+        return tune.Trial({}, distance, retained, gated=gated, failed=failed)
 
     order = [
         trial(0.2, 0.9),
         trial(0.5, 0.99),
         trial(0.0, 0.89),
         trial(0.1, 0.3),
+        trial(0.0, 0.99, gated=True),
+        trial(0.1, 0.95, gated=True),
         trial(None, None),
     ]
-    mixed = [order[place] for place in (3, 0, 4, 2, 1)]
+    mixed = [order[place] for place in (3, 0, 5, 4, 2, 6, 1)]
     assert sorted(mixed, key=lambda one: one.rank) == order

@@ -13,8 +13,9 @@ from rich.console import Console
 from mubench.config.resolve import resolve
 from mubench.config.search import Space, draw, space
 from mubench.errors import OutputError, UsageError
+from mubench.record import RunRecord
 from mubench.report import comparison
-from mubench.report.comparison import KEPT, Summary
+from mubench.report.comparison import KEPT
 from mubench.rng import stream
 
 from .cells import run_cells
@@ -29,11 +30,14 @@ DRAWS = 20
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One setting and what it gave on the dev fold. ``retained``: see ``Summary``."""
+    """One setting and what it gave on the dev fold. ``retained``: see ``Summary``. ``label``: what
+    the run says of itself; ``gated``: that it broke, so that its distance says nothing."""
 
     settings: dict[str, Any]
     distance: float | None = None
     retained: float | None = None
+    label: str | None = None
+    gated: bool = False
     gaps: dict[str, float | None] | None = None
     seconds: float | None = None
     failed: str | None = None
@@ -44,13 +48,14 @@ class Trial:
         return self.distance is not None and self.retained is not None
 
     @property
-    def rank(self) -> tuple[bool, float]:
-        """Smaller is better: trials that keep retain by their distance to gold, then the others by
-        what they lost, failed ones last."""
+    def rank(self) -> tuple[int, float]:
+        """Smaller is better: trials that keep retain by their distance to gold, then those that
+        lose it by what they keep, then broken ones, and failed ones last."""
         if self.distance is None or self.retained is None:
-            return True, float("inf")
-        useful = self.retained >= KEPT
-        return not useful, self.distance if useful else -self.retained
+            return 3, 0.0
+        if self.gated:
+            return 2, -self.retained
+        return (0, self.distance) if self.retained >= KEPT else (1, -self.retained)
 
 
 def tune(
@@ -86,9 +91,7 @@ def tune(
     settings = candidates(tuned, start.method.config, trials, seed)
     outcomes = run_cells([plan(spec(one)) for one in settings], store, out, console, jobs)
     found = [
-        Trial(one, failed=outcome.reason)
-        if outcome.reason
-        else _measured(one, comparison.summary(outcome.record()))
+        Trial(one, failed=outcome.reason) if outcome.reason else _measured(one, outcome.record())
         for one, outcome in zip(settings, outcomes, strict=True)
     ]
     best = min(found, key=lambda trial: trial.rank)
@@ -99,7 +102,8 @@ def tune(
         "benchmark": start.benchmark.name,
         "fold": start.benchmark.fold,
         "seed": seed,
-        "objective": f"least distance to gold on forget with retain >= {KEPT} of the target's",
+        "objective": f"least distance to gold on forget with retain >= {KEPT} of the target's, "
+        "of runs whose label is not gated",
         "space": {key: {how: numbers} for key, (how, numbers) in tuned.items()},
         "best": best.settings if best.judged else None,
         "trials": [asdict(trial) for trial in found],
@@ -128,11 +132,14 @@ def candidates(
     return found
 
 
-def _measured(settings: dict[str, Any], of: Summary) -> Trial:
+def _measured(settings: dict[str, Any], record: RunRecord) -> Trial:
+    of = comparison.summary(record)
     return Trial(
         settings,
         of.distance,
         of.retained,
+        of.label,
+        record.label is not None and record.label.gated,
         {".".join(place): gap for place, gap in of.gaps.items()},
         of.seconds,
     )
