@@ -14,6 +14,8 @@ from mubench.runner.tune import Trial
 
 DOCS = Path(__file__).parents[2] / "docs"
 FOLDERS = {"llava-tiny": DOCS / "sweep" / "tuning", "clip-tiny": DOCS / "clip" / "tuning"}
+#: Whose best try moved nothing: a try of theirs takes seconds, so that they had as many again.
+TWICE = {"manu", "manu-official", "rmu"}
 RECORDS = [path for folder in FOLDERS.values() for path in sorted(folder.glob("*.json"))]
 
 
@@ -28,18 +30,20 @@ def test_what_ships_is_the_best_that_was_found(path: Path) -> None:
     assert {key: shipped[key] for key in best.settings} == best.settings
 
 
-@pytest.mark.parametrize("model", FOLDERS)
-def test_every_method_had_the_same_number_of_tries(model: str) -> None:
-    """Less only where there are no more settings."""
+@pytest.mark.parametrize(("model", "trials"), [("llava-tiny", 4), ("clip-tiny", 6)])
+def test_every_method_had_the_same_number_of_tries(model: str, trials: int) -> None:
+    """Less only where there are no more settings, more only as the docs say."""
     records = [json.loads(path.read_text("utf-8")) for path in FOLDERS[model].glob("*.json")]
-    tries = {record["method"]: len(record["trials"]) for record in records}
-    most = max(tries.values())
-    assert {name for name, count in tries.items() if count < most} <= {"slug"}
-    assert {
-        f"mubench tune --method {name} --model {model} --trials {most} --seed 0" for name in tries
-    } == {record["command"] for record in records}
-    tuned = {name for name in METHODS.entries() if _tuned(name, model)}
-    assert set(tries) == tuned
+    asked = {}
+    for record in records:
+        name = record["method"]
+        asked[name] = trials * (1 + (model == "llava-tiny" and name in TWICE))
+        assert len(record["trials"]) == asked[name] or name == "slug"
+    assert {record["command"] for record in records} == {
+        f"mubench tune --method {name} --model {model} --trials {count} --seed 0"
+        for name, count in asked.items()
+    }
+    assert set(asked) == {name for name in METHODS.entries() if _tuned(name, model)}
 
 
 def _tuned(name: str, model: str) -> bool:
