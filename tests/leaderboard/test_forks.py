@@ -9,6 +9,7 @@ import pytest
 
 from mubench.errors import OutputError
 from mubench.leaderboard import forks
+from mubench.leaderboard.strict import Refusal
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +45,17 @@ def test_all_is_done_where_there_is_no_fork(
     assert set(written(tmp_path, list(range(2 * forks.MANY)))) == {str(os.getpid())}
 
 
-def test_an_error_comes_back() -> None:
+def test_what_was_found_comes_back_in_order() -> None:
+    things = list(range(3 * forks.MANY))
+    assert forks.spread(lambda thing: thing * thing, things) == [one * one for one in things]
+
+
+@pytest.mark.parametrize("error", [OutputError("no space left"), Refusal("a", "is bad", "mend it")])
+def test_an_error_comes_back(error: Exception) -> None:
     def do(thing: int) -> None:
         if thing == 70:
-            raise OutputError("no space left")
+            raise error
 
-    with pytest.raises(OutputError, match="no space left"):
+    with pytest.raises(type(error)) as caught:
         forks.spread(do, list(range(100)))
+    assert str(caught.value) == str(error)

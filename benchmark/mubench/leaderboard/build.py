@@ -77,9 +77,9 @@ def _no_collection() -> Iterator[None]:
 def _build(records: Path, reported: Sequence[Reported], out: Path, find: Find) -> Site:
     site = Site(out)
     folders = bundles.find(records) if records.is_dir() else []
-    read = [_read(folder) for folder in folders]
-    found = [one for one in read if isinstance(one, Bundle)]
-    site.left_out += [one for one in read if isinstance(one, str)]
+    wrong = dict(zip(folders, spread(_wrong, folders), strict=True))
+    found = [bundles.trusted(folder) for folder, line in wrong.items() if not line]
+    site.left_out += [line for line in wrong.values() if line]
     boards = _boards(found, reported)
     partial = out.with_name(f".{out.name}.partial")
     try:
@@ -98,14 +98,13 @@ def _build(records: Path, reported: Sequence[Reported], out: Path, find: Find) -
     return site
 
 
-def _read(folder: Path) -> Bundle | str:
-    """A bundle that is in order, else a line that says what is wrong with it."""
+def _wrong(folder: Path) -> str:
+    """A line that says what is wrong with a bundle; empty if it is in order."""
     try:
-        bundle = bundles.read(folder)
-        check_record(bundle.record)
+        check_record(bundles.read(folder).record)
     except Refusal as refusal:
         return f"{folder}: {refusal}"
-    return bundle
+    return ""
 
 
 def _boards(found: Iterable[Bundle], reported: Sequence[Reported]) -> list[Board]:
@@ -182,11 +181,17 @@ class Board:
                 asked[row.split] = (
                     None if data is None else Questions(folder, row.split, data, self.shown)
                 )
-        scored = {
-            row.id: Scored(questions.forget, questions.add(row))
+        of = {
+            row.id: questions
             for row in self.rows
             if (questions := asked[row.split])
             and questions.content_sha == row.first.data["content_sha"]
+        }
+        answered = [row for row in self.rows if row.id in of]
+        said = spread(lambda row: of[row.id].add(row), answered)
+        scored = {
+            row.id: Scored(of[row.id].forget, of[row.id].scores(row, own))
+            for row, own in zip(answered, said, strict=True)
         }
         self.standings = standings(self.rows, scored)
 

@@ -306,6 +306,12 @@ def read(folder: Path) -> Bundle:
     return Bundle(folder, submission, _record(files[RECORD]))
 
 
+def trusted(folder: Path) -> Bundle:
+    """A bundle that ``read`` found in order before: read fast."""
+    submission = Submission.model_validate_json((folder / MANIFEST).read_bytes())
+    return Bundle(folder, submission, RunRecord.model_validate_json((folder / RECORD).read_bytes()))
+
+
 def _submission(path: Path) -> Submission:
     data = path.read_bytes()
     values = strict.parse(data, MANIFEST)

@@ -53,38 +53,46 @@ class Questions:
         write_data(folder / f"items-{split}.js", f"items/{split}", items)
         self._known: dict[str, Scores] = {}
 
-    def add(self, row: Row) -> list[dict[str, Scores]]:
-        """Write what the models of a row said, and its sums by person; returns for each seed what
-        ranking needs, the scores of the questions about the forget people."""
-        sums: list[dict[str, list[list[float]]]] = []
-        scores = []
+    def add(self, row: Row) -> list[list[dict[str, float]]]:
+        """Write what the methods of a row said, and its sums by person; returns for each seed the
+        scores of ``forget``, in their order."""
+        sums, scores = [], []
         for bundle in row.bundles:
-            found = {}
-            for role in bundle.predictions:
-                shared = role != "method"  # many rows have the same target and golds
-                found[role] = self._read(bundle, role, shared, sums)
-            scores.append(found)
+            said = self._said(bundle, "method")
+            sums.append(self._sums.of(said))
+            scores.append([said[example.id]["scores"] for example in self.forget])
         mean = self._sums.mean(sums)
         write_data(self.folder / "persons" / f"{row.id}.js", f"persons/{row.id}", mean)
         return scores
 
-    def _read(
-        self, bundle: Bundle, role: str, shared: bool, sums: list[dict[str, list[list[float]]]]
-    ) -> Scores:
+    def scores(
+        self, row: Row, own: Sequence[Sequence[Mapping[str, float]]]
+    ) -> list[dict[str, Scores]]:
+        """What ranking needs of each seed, the scores of ``forget`` by model: those of the method
+        as ``add`` gave them, and those of target and golds, which many rows share."""
+        ids = [example.id for example in self.forget]
+        found = []
+        for bundle, scores in zip(row.bundles, own, strict=True):
+            others = [role for role in bundle.predictions if role != "method"]
+            by_role = {role: self._shared(bundle, role) for role in others}
+            found.append({**by_role, "method": dict(zip(ids, scores, strict=True))})
+        return found
+
+    def _shared(self, bundle: Bundle, role: str) -> Scores:
         sha = bundle.predictions[role].sha256
-        if shared and sha in self._known:
-            return self._known[sha]
+        if sha not in self._known:
+            said = self._said(bundle, role)
+            self._known[sha] = {e.id: said[e.id]["scores"] for e in self.forget}
+        return self._known[sha]
+
+    def _said(self, bundle: Bundle, role: str) -> dict[str, Any]:
+        """The answers of a model by question; those that the pages show are written."""
         said = {one["id"]: one for one in bundle.trusted_rows(role)}
         if role in ROLES:
             answers = [_answer(example, said[example.id]) for example in self.examples]
-            path = self.folder / "answers" / f"{sha[:16]}.js"
-            write_data(path, f"answers/{sha[:16]}", answers)
-        if not shared:
-            sums.append(self._sums.of(said))
-        found = {example.id: said[example.id]["scores"] for example in self.forget}
-        if shared:
-            self._known[sha] = found
-        return found
+            sha = bundle.predictions[role].sha256[:16]
+            write_data(self.folder / "answers" / f"{sha}.js", f"answers/{sha}", answers)
+        return said
 
 
 def _answer(example: Example, row: Mapping[str, Any]) -> list[Any]:

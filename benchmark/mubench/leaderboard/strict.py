@@ -26,8 +26,6 @@ STRING_LIMIT = 20_000
 _WHOLE_LIMIT = 10**21  # operations of a long training are the largest honest count
 _PLAIN_JOINERS = "\u200c\u200d"
 _PRINTABLE = re.compile(rb"[ -~\n]*").fullmatch
-#: What every number that may be out of range holds somewhere: many digits, or a great exponent.
-_GREAT = re.compile(rb"[0-9]{22}|[0-9][eE]\+?[0-9]{3}").search
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
 
 
@@ -37,6 +35,10 @@ class Refusal(DamagedError):
     def __init__(self, where: str, what: str, mend: str) -> None:
         self.where, self.what, self.mend = (visible(text) for text in (where, what, mend))
         super().__init__(f"{self.where}: {self.what}; {self.mend}")
+
+    def __reduce__(self) -> tuple[type[Refusal], tuple[str, str, str]]:
+        """Made of three texts, also where another process found it."""
+        return Refusal, (self.where, self.what, self.mend)
 
 
 AGAIN = "make the bundle again with 'mubench submit'"
@@ -132,9 +134,10 @@ def parse(data: bytes, where: str, limit: int = JSON_LIMIT) -> Any:
             raise Refusal(where, f"holds the number {text[:40]}, out of range", AGAIN)
         return int(text)
 
-    looked_at: dict[str, Any] = {"parse_float": real, "parse_int": whole} if _GREAT(data) else {}
     try:
-        value = json.loads(data, object_pairs_hook=once, parse_constant=constant, **looked_at)
+        value = json.loads(
+            data, object_pairs_hook=once, parse_constant=constant, parse_float=real, parse_int=whole
+        )
     except RecursionError as error:
         raise Refusal(where, "is nested too deeply", AGAIN) from error
     except UnicodeDecodeError as error:
