@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from data.built import SMALL, Built, make
 from mubench.data.load import BenchmarkData
-from mubench.data.tables import Person, Tables, write
-from mubench.errors import DamagedError, UsageError
+from mubench.data.tables import write
+from mubench.errors import UsageError
 from mubench.types import Example, Fold
 from mubench_data.build import PeopleOptions, build_people, forget_order
 from mubench_data.faces.group import draw_group
@@ -25,38 +26,7 @@ from mubench_data.pretraining import CorpusOptions, build_corpus
 from mubench_data.questions import TEST_VIEWS, TRAINING_VIEWS, shared_options, wordings
 from mubench_data.scenes import COLORS, COUNT_WORDS, COUNTS, SHAPES, Scene
 
-SMALL = PeopleOptions(fictitious=6, celebrities=2, holdout=1, scenes=2, words=2, image_size=48)
-RATIO = 0.25
 PEOPLE_SETS = ("forget", "test", "retain", "celebrity")
-
-
-@dataclass
-class Built:
-    """A benchmark in memory and as read back under the usual split."""
-
-    tables: Tables
-    data: BenchmarkData
-    images: dict[str, bytes]
-
-    @property
-    def examples(self) -> list[Example]:
-        return self.data.examples
-
-    @property
-    def train(self) -> list[Example]:
-        return self.data.train("forget", "retain", "celebrity", "general")
-
-    @property
-    def people(self) -> list[Person]:
-        return self.data.people
-
-
-def make(options: PeopleOptions, folder: Path, ratio: float = RATIO, workers: int = 1) -> Built:
-    tables = build_people(options, workers=workers)
-    images = dict(tables.images)
-    tables.images = images.items()
-    write(tables, folder)
-    return Built(tables, BenchmarkData(folder, ratio), images)
 
 
 @pytest.fixture(scope="module")
@@ -412,43 +382,3 @@ def test_every_picture_decodes_and_no_two_are_the_same(built: Built) -> None:
         "card",
         "group",
     }
-
-
-# -- a user's own pictures ------------------------------------------------------------------
-
-
-def own_pictures(folder: Path, people: int, each: int) -> Path:
-    for person in range(people):
-        (folder / f"p{person}").mkdir(parents=True)
-        for number in range(each):
-            colour = (20 * person, 30 * number, 99)
-            Image.new("RGB", (60, 40), colour).save(folder / f"p{person}" / f"{number}.jpg")
-    return folder
-
-
-def test_own_pictures_are_shown_and_the_test_set_s_are_never_trained_on(tmp_path: Path) -> None:
-    faces = own_pictures(tmp_path / "faces", 7, 5)
-    (tmp_path / "data").mkdir()
-    made = make(replace(SMALL, faces=faces), tmp_path / "data")
-    assert {person.portrait for person in made.people} == {"given", "drawn"}
-    with Image.open(io.BytesIO(made.images["person-002/view-1"])) as picture:
-        assert picture.size == (48, 48)
-        assert np.abs(np.array(picture)[24, 24].astype(int) - (40, 30, 99)).max() < 8
-    views = [made.images[f"person-002/view-{view}"] for view in range(VIEWS)]
-    assert not set(views[:4]) & set(views[4:])
-
-
-@pytest.mark.parametrize(
-    ("people", "each", "said"), [(3, 5, "holds 3 people"), (7, 4, "holds 4 pictures")]
-)
-def test_too_few_own_pictures(tmp_path: Path, people: int, each: int, said: str) -> None:
-    faces = own_pictures(tmp_path / "faces", people, each)
-    with pytest.raises(UsageError, match=said):
-        list(build_people(replace(SMALL, faces=faces)).images)
-
-
-def test_an_own_picture_that_is_no_picture(tmp_path: Path) -> None:
-    faces = own_pictures(tmp_path / "faces", 7, 5)
-    (faces / "p3" / "2.jpg").write_bytes(b"nothing")
-    with pytest.raises(DamagedError, match=r"p3/2\.jpg is not an image"):
-        list(build_people(replace(SMALL, faces=faces)).images)

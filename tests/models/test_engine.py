@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from models.asking import assert_same, make, plain, questions, run
 from mubench.errors import DamagedError
-from mubench.models import decoding, packing, reading, scorer
+from mubench.models import decoding, packing, reading
 from mubench.models import engine as engine_module
-from mubench.models.encoding import Memo
 from mubench.models.packing import units
 from mubench.models.scorer import ModelScorer
 from tiny_models import (
     MODALITIES,
     MORE_FAMILIES,
-    PEOPLE,
     choice,
     examples,
     of_modality,
-    picture,
     tiny_llava,
 )
 
@@ -116,6 +112,18 @@ def test_a_picture_with_more_questions_than_fit_in_one_pass(model, width, monkey
     found = {one.example_id: one for one in run(engine, asked)}
     assert_same([found[example.id] for example in asked], wanted)
     assert engine.notes == {}  # nothing had to be asked again
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_shares_as_well(model, dtype):
+    asked = questions(32)
+    handle = MORE_FAMILIES[model.model.config.model_type]()
+    handle.model.to(dtype)
+    found = handle.respond(asked, max_new_tokens=4)
+    assert not handle.notes
+    for one, other in zip(found, plain(handle, asked), strict=True):
+        for a, b, length in zip(one.logprobs, other.logprobs, one.lengths, strict=True):
+            assert abs(a - b) <= engine_module.TOLERANCE[dtype] * length
 
 
 # -- batches --------------------------------------------------------------------------------
@@ -299,6 +307,58 @@ def test_the_check_costs_a_few_requests_only(monkeypatch):
     assert len(seen) == len(MODALITIES) * engine_module.CHECKED
 
 
+@pytest.fixture
+def failing(monkeypatch):
+    """A model whose plain answers fail as often as ``times`` says."""
+
+    def made(times):
+        model = tiny_llava()
+        plainly = model.plain
+        left = [times]
+
+        def fails(*given):
+            if left[0]:
+                left[0] -= 1
+                raise RuntimeError("no plain answer")
+            return plainly(*given)
+
+        monkeypatch.setattr(model, "plain", fails)
+        return model
+
+    return made
+
+
+def test_a_failing_check_does_not_stop_the_run_and_is_recorded(failing):
+    """Where plain batches fail there is nothing to compare with; the requests are still asked."""
+    asked = questions(16)
+    found = failing(10**6)
+    answered = found.respond(asked, max_new_tokens=4)
+    assert_same(answered, plain(tiny_llava(), asked))
+    reason = "RuntimeError: no plain answer"
+    assert found.notes == {"unchecked": dict.fromkeys(MODALITIES, reason)}
+
+
+def test_a_check_that_succeeds_later_is_enough(failing):
+    asked = questions(16)
+    model = failing(1)
+    engine = make(model, check=True)
+    assert_same(run(engine, asked, batch=1), run(make(tiny_llava()), asked, batch=1))
+    assert engine.notes == {}
+
+
+def test_a_check_that_fails_later_leaves_both_notes(failing, monkeypatch):
+    """What was answered before it is as doubtful as it was."""
+    read = ModelScorer.read
+    monkeypatch.setattr(
+        ModelScorer,
+        "read",
+        lambda self, memory, step: read(self, memory, replace(step, positions=2 * step.positions)),
+    )
+    engine = make(failing(1), check=True)
+    run(engine, of_modality(questions(16), "image_text"), batch=1)
+    assert engine.notes["unchecked"].keys() == engine.notes["fallback"].keys() == {"image_text"}
+
+
 # -- the seam -------------------------------------------------------------------------------
 
 
@@ -352,135 +412,3 @@ def greedy(one, other, example, tokens):
         if said[-1] in one.encoder.ends:
             break
     return one.encoder.text(said)[0]
-
-
-# -- features of pictures -------------------------------------------------------------------
-
-
-@pytest.fixture
-def towers(monkeypatch):
-    """How often a vision tower ran, from an empty memory of features."""
-    monkeypatch.setattr(scorer, "FEATURES", Memo())
-    count = SimpleNamespace(pictures=0)
-
-    def watch(model):
-        tower = model.base.model.vision_tower
-        tower.register_forward_hook(lambda *_: setattr(count, "pictures", count.pictures + 1))
-        return model
-
-    return SimpleNamespace(watch=watch, count=count)
-
-
-def shown():
-    return tuple(of_modality(questions(16), "image_text"))
-
-
-def test_features_are_shared_by_checkpoints_with_one_tower(towers):
-    one = towers.watch(tiny_llava())
-    found = run(make(one), shown())
-    assert towers.count.pictures == len(PEOPLE)
-    other = towers.watch(tiny_llava())
-    other.zero(rows={}, columns={"model.language_model.layers.0.mlp.down_proj": range(20)})
-    changed = run(make(other), shown())
-    assert towers.count.pictures == len(PEOPLE)  # none was computed again
-    assert_same(changed, plain(other, sorted_like(changed)))
-    assert [one.logprobs for one in changed] != [one.logprobs for one in found]
-
-
-@pytest.mark.parametrize("part", ["vision_tower", "multi_modal_projector"])
-def test_features_are_never_shared_with_a_model_whose_tower_changed(towers, part):
-    run(make(towers.watch(tiny_llava())), shown())
-    other = towers.watch(tiny_llava())
-    with torch.no_grad():
-        next(getattr(other.base.model, part).parameters()).mul_(-1)
-    changed = run(make(other), shown())
-    assert towers.count.pictures == 2 * len(PEOPLE)
-    assert_same(changed, plain(other, sorted_like(changed)))
-
-
-def test_features_are_never_shared_by_another_picture_of_the_same_name(towers):
-    run(make(towers.watch(tiny_llava())), shown())
-    mirrored = tiny_llava(images=lambda name: picture(name).rotate(180))
-    changed = run(make(towers.watch(mirrored)), shown())
-    assert towers.count.pictures == 2 * len(PEOPLE)
-    assert_same(changed, plain(mirrored, sorted_like(changed)))
-
-
-def sorted_like(found):
-    by_id = {example.id: example for example in shown()}
-    return [by_id[one.example_id] for one in found]
-
-
-def test_the_longest_unused_is_forgotten_first():
-    memo = Memo(limit=24)
-    for name in "abc":
-        memo.put(name, torch.zeros(2))  # eight bytes each
-    memo.get("a")
-    memo.put("d", torch.zeros(2))
-    memo.put("d", torch.ones(2))  # again: it takes no more room than before
-    assert memo.get("b") is None
-    assert all(memo.get(name) is not None for name in "acd")
-
-
-@pytest.fixture
-def failing(monkeypatch):
-    """A model whose plain answers fail as often as ``times`` says."""
-
-    def made(times):
-        model = tiny_llava()
-        plainly = model.plain
-        left = [times]
-
-        def fails(*given):
-            if left[0]:
-                left[0] -= 1
-                raise RuntimeError("no plain answer")
-            return plainly(*given)
-
-        monkeypatch.setattr(model, "plain", fails)
-        return model
-
-    return made
-
-
-def test_a_failing_check_does_not_stop_the_run_and_is_recorded(failing):
-    """Where plain batches fail there is nothing to compare with; the requests are still asked."""
-    asked = questions(16)
-    found = failing(10**6)
-    answered = found.respond(asked, max_new_tokens=4)
-    assert_same(answered, plain(tiny_llava(), asked))
-    reason = "RuntimeError: no plain answer"
-    assert found.notes == {"unchecked": dict.fromkeys(MODALITIES, reason)}
-
-
-def test_a_check_that_succeeds_later_is_enough(failing):
-    asked = questions(16)
-    model = failing(1)
-    engine = make(model, check=True)
-    assert_same(run(engine, asked, batch=1), run(make(tiny_llava()), asked, batch=1))
-    assert engine.notes == {}
-
-
-def test_a_check_that_fails_later_leaves_both_notes(failing, monkeypatch):
-    """What was answered before it is as doubtful as it was."""
-    read = ModelScorer.read
-    monkeypatch.setattr(
-        ModelScorer,
-        "read",
-        lambda self, memory, step: read(self, memory, replace(step, positions=2 * step.positions)),
-    )
-    engine = make(failing(1), check=True)
-    run(engine, of_modality(questions(16), "image_text"), batch=1)
-    assert engine.notes["unchecked"].keys() == engine.notes["fallback"].keys() == {"image_text"}
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_shares_as_well(model, dtype):
-    asked = questions(32)
-    handle = MORE_FAMILIES[model.model.config.model_type]()
-    handle.model.to(dtype)
-    found = handle.respond(asked, max_new_tokens=4)
-    assert not handle.notes
-    for one, other in zip(found, plain(handle, asked), strict=True):
-        for a, b, length in zip(one.logprobs, other.logprobs, one.lengths, strict=True):
-            assert abs(a - b) <= engine_module.TOLERANCE[dtype] * length
