@@ -153,6 +153,15 @@ def directed(seed: int, back: float) -> RunRecord:
     return made
 
 
+def test_a_method_that_broke_on_any_seed_has_forgotten_nothing() -> None:
+    runs = [directed(seed, back=0.0) for seed in range(3)]
+    (whole,) = comparison.rows(map(comparison.summary, runs))
+    label = Label(name="format damage", evidence=[], gated=True)
+    runs[1] = runs[1].model_copy(update={"label": label})
+    (broken,) = comparison.rows(map(comparison.summary, runs))
+    assert (whole.reached, broken.reached) == ("yes", "no")
+
+
 def test_how_close_pairs_are_does_not_hide_what_is_found() -> None:
     found = comparison.summary(directed(0, 0.0))
     assert found.gaps[("forget", "image_to_text")] == 0

@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from mubench.errors import UsageError
+from mubench.report import comparison
 from mubench.runner import cells, tune
 from mubench.runner.cells import Outcome
 from mubench.runner.store import Store
@@ -215,6 +216,33 @@ def test_no_setting_is_tried_twice() -> None:
     """Of two settings there are two trials, however many are asked for."""
     found = tune.candidates({"top": ("among", (1, 5))}, {"top": 5}, 6, 0)
     assert found == [{"top": 5}, {"top": 1}]
+
+
+def test_a_trial_is_what_its_run_says(quick: Quick) -> None:
+    of = comparison.summary(quick.record)
+    trial = tune._measured({"alpha": 0.1}, of)
+    assert (trial.distance, trial.retained) == (of.distance, of.retained)
+    label = quick.record.label
+    assert label is not None
+    assert (trial.label, trial.gated) == (label.name, label.gated)
+    assert trial.gaps is not None and set(trial.gaps) >= {"forget.image_text", "test.text"}
+
+
+def test_a_record_of_a_search_is_made_from_its_runs(
+    quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finished(given: list[cells.Plan], *_: object) -> list[Outcome]:
+        return [Outcome(one, quick.folder) for one in given]
+
+    monkeypatch.setattr(tune, "run_cells", finished)
+    console = Console(file=io.StringIO())
+    path = tune.tune(
+        *("manu", "llava-tiny", 2, quick.store, tmp_path, console), command="x", sets=QUICK
+    )
+    record = json.loads(path.read_text("utf-8"))
+    assert [trial["label"] for trial in record["trials"]] == [quick.record.label.name] * 2
+    assert [trial["failed"] for trial in record["trials"]] == [None] * 2
+    assert record["best"] is None  # its target knows nobody, so that there is no distance
 
 
 def test_a_method_without_settings_cannot_be_tuned(

@@ -50,6 +50,7 @@ class Summary:
     no small denominator rules; None where target and gold differ in none. ``closeness``: the gaps
     of `CLOSENESS`, uncut, which are no part of ``gaps`` and ``kept``. ``kept``: the mean of method
     / target over the others. ``distance``: the mean |gap|, cut, of all on forget, in [0, 1].
+    ``gated``: the model broke, so that its distance says nothing.
     """
 
     model: str
@@ -60,6 +61,7 @@ class Summary:
     kept: Mapping[Place, float]
     distance: float | None
     label: str | None
+    gated: bool
     seconds: float  # of unlearning alone
 
     @property
@@ -97,6 +99,7 @@ def summary(record: RunRecord) -> Summary:
         },
         distance=mean(map(abs, forget)) if forget else None,
         label=record.label.name if record.label else None,
+        gated=record.label is not None and record.label.gated,
         seconds=sum(s.seconds for s in record.stages if s.kind in ("learn", "unlearn")),
     )
 
@@ -145,7 +148,9 @@ def _row(model: str, method: str, runs: Sequence[Summary]) -> Row:
         seconds=over_runs([run.seconds for run in runs]),
         labels=tuple(name for name, _ in Counter(r.label for r in runs if r.label).most_common()),
         # What is found the other way round is not forgotten.
-        reached=verdict(forget, retain, all if sides == DIRECTED else any),
+        reached="no"
+        if any(run.gated for run in runs)
+        else verdict(forget, retain, all if sides == DIRECTED else any),
         moved=any(_high(gap) < 1 for gap in forget),
     )
 
@@ -234,10 +239,10 @@ LEGEND = (
     " over headline metrics of (method - gold) / (target - gold), each cut to [-1, 1]: 1"
     " nothing forgotten, 0 like gold, below 0 beyond it. The sets to keep: the mean"
     " of method / target. half closed: a forget gap of at most 0.5 in one modality and retain"
-    " of at least 0.9 in both, by whole intervals; open: the intervals do not tell. moved: a"
-    " forget gap whose interval ends below 1. label: what the runs say of themselves, the"
-    " commonest first. seconds: unlearning alone, on the machine that"
-    " ran it."
+    " of at least 0.9 in both, by whole intervals; no where a run broke, by its label; open: the"
+    " intervals do not tell. moved: a forget gap whose interval ends below 1. label: what the runs"
+    " say of themselves, the commonest first. seconds: unlearning alone, on the machine that ran"
+    " it."
 )
 DIRECTED_LEGEND = (
     "Dual encoders: gap is that of what is found (R@1). The gaps of similarity and membership have"

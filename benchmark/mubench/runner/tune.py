@@ -13,9 +13,8 @@ from rich.console import Console
 from mubench.config.resolve import resolve
 from mubench.config.search import Space, draw, space
 from mubench.errors import OutputError, UsageError
-from mubench.record import RunRecord
 from mubench.report import comparison
-from mubench.report.comparison import KEPT
+from mubench.report.comparison import KEPT, Summary
 from mubench.rng import stream
 
 from .cells import run_cells
@@ -30,8 +29,7 @@ DRAWS = 20
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One setting and what it gave on the dev fold. ``retained``: see ``Summary``. ``label``: what
-    the run says of itself; ``gated``: that it broke, so that its distance says nothing."""
+    """One setting and what it gave on the dev fold, as ``Summary`` has it."""
 
     settings: dict[str, Any]
     distance: float | None = None
@@ -91,7 +89,9 @@ def tune(
     settings = candidates(tuned, start.method.config, trials, seed)
     outcomes = run_cells([plan(spec(one)) for one in settings], store, out, console, jobs)
     found = [
-        Trial(one, failed=outcome.reason) if outcome.reason else _measured(one, outcome.record())
+        Trial(one, failed=outcome.reason)
+        if outcome.reason
+        else _measured(one, comparison.summary(outcome.record()))
         for one, outcome in zip(settings, outcomes, strict=True)
     ]
     best = min(found, key=lambda trial: trial.rank)
@@ -132,14 +132,13 @@ def candidates(
     return found
 
 
-def _measured(settings: dict[str, Any], record: RunRecord) -> Trial:
-    of = comparison.summary(record)
+def _measured(settings: dict[str, Any], of: Summary) -> Trial:
     return Trial(
         settings,
         of.distance,
         of.retained,
         of.label,
-        record.label is not None and record.label.gated,
+        of.gated,
         {".".join(place): gap for place, gap in of.gaps.items()},
         of.seconds,
     )
