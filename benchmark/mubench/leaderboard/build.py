@@ -77,6 +77,7 @@ def _no_collection() -> Iterator[None]:
 def _build(records: Path, reported: Sequence[Reported], out: Path, find: Find) -> Site:
     site = Site(out)
     folders = bundles.find(records) if records.is_dir() else []
+    # Checked by all cores and then read again, which takes less than to send what was read.
     wrong = dict(zip(folders, spread(_wrong, folders), strict=True))
     found = [bundles.trusted(folder) for folder, line in wrong.items() if not line]
     site.left_out += [line for line in wrong.values() if line]
@@ -174,25 +175,7 @@ class Board:
     def write(self, site: Path, pages: Pages, find: Find) -> None:
         """The data files of this benchmark and the pages of its rows."""
         folder = site / "data" / self.name
-        asked: dict[str, Questions | None] = {}
-        for row in self.rows:
-            if row.split not in asked:
-                data = find(row.first.spec)
-                asked[row.split] = (
-                    None if data is None else Questions(folder, row.split, data, self.shown)
-                )
-        of = {
-            row.id: questions
-            for row in self.rows
-            if (questions := asked[row.split])
-            and questions.content_sha == row.first.data["content_sha"]
-        }
-        answered = [row for row in self.rows if row.id in of]
-        said = spread(lambda row: of[row.id].add(row), answered)
-        scored = {
-            row.id: Scored(of[row.id].forget, of[row.id].scores(row, own))
-            for row, own in zip(answered, said, strict=True)
-        }
+        scored = self._answers(folder, find)
         self.standings = standings(self.rows, scored)
 
         def write(row: Row) -> None:
@@ -206,6 +189,28 @@ class Board:
         write_data(site / "data" / f"{self.name}.js", self.name, _compact(values))
         text = json.dumps(values, indent=1, ensure_ascii=False)
         (site / "data" / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
+
+    def _answers(self, folder: Path, find: Find) -> dict[str, Scored]:
+        """Write what was asked and answered, as far as the benchmark is at hand; returns by row
+        what ranking needs of it."""
+        asked: dict[str, Questions | None] = {}
+        for row in self.rows:
+            if row.split not in asked:
+                data = find(row.first.spec)
+                asked[row.split] = (
+                    None if data is None else Questions(folder, row.split, data, self.shown)
+                )
+        pairs = [
+            (row, questions)
+            for row in self.rows
+            if (questions := asked[row.split])
+            and questions.content_sha == row.first.data["content_sha"]
+        ]
+        said = spread(lambda pair: pair[1].add(pair[0]), pairs)
+        return {
+            row.id: Scored(questions.forget, questions.scores(row, own))
+            for (row, questions), own in zip(pairs, said, strict=True)
+        }
 
     def values(self, answered: Set[str]) -> dict[str, Any]:
         """What the table shows; numbers in thousandths, as [value, low, high]."""
