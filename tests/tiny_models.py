@@ -172,8 +172,10 @@ def _llava_tokenizer() -> Any:
     return build_tokenizer(_corpus(), SHAPE["vocabulary"])
 
 
-def tiny_llava(seed: int = 0, *, layers: int = 2, images: Any = picture) -> HFVisionLanguageModel:
-    tokenizer = deepcopy(_llava_tokenizer())
+def tiny_llava(
+    seed: int = 0, *, layers: int = 2, images: Any = picture, tokenizer: Any = None
+) -> HFVisionLanguageModel:
+    tokenizer = tokenizer or deepcopy(_llava_tokenizer())
     shape = SHAPE | {"text_layers": layers, "vision_layers": layers}
     model = _seeded(lambda: build_llava(tokenizer, seed, shape), seed)
     return HFVisionLanguageModel(model, build_processor(tokenizer, shape), images)

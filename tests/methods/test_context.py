@@ -14,8 +14,18 @@ from mubench.methods.icul import ICUL
 from mubench.methods.output_filter import OutputFilter
 from mubench.models import behaviours
 from mubench.models.behaviours import Preface
+from mubench.models.tiny import build_tokenizer
 from mubench.types import Response
-from tiny_models import FAMILIES, MODALITIES, REFUSALS, examples, of_modality, tiny_llava, tiny_qwen
+from tiny_models import (
+    FAMILIES,
+    MODALITIES,
+    REFUSALS,
+    SHAPE,
+    examples,
+    of_modality,
+    tiny_llava,
+    tiny_qwen,
+)
 
 FORGET = examples(("Anna Berg", "Bo Lindqvist"))
 RETAIN = examples(("Carla Nunez", "Dov Amsel"), set="retain")
@@ -181,6 +191,20 @@ def test_saved_prefaces_say_the_same(tmp_path):
     assert loaded.fingerprint() == model.fingerprint() != before
     assert loaded.encoder.render("Who?", None) == model.encoder.render("Who?", None)
     assert [path.name for path in tmp_path.iterdir()] == ["delta.json"]
+
+
+@pytest.mark.parametrize("method", [Guard, ICUL])
+def test_a_preface_is_shared_where_a_word_is_one_token_with_the_space_before_it(method):
+    """A mark after the same space is a token of its own: the space belongs to the question."""
+    asked = of_modality(FORGET, "text")
+    texts = [f"USER: {one.question}" for one in asked]
+    model = tiny_llava(tokenizer=build_tokenizer(texts, SHAPE["vocabulary"]))
+    assert len(model.tokenizer(" Where")["input_ids"]) == 1
+    assert len(model.tokenizer(" ?")["input_ids"]) == 2
+    applied(method, model)
+    assert model.reader().preamble(None)
+    model.respond(asked, max_new_tokens=4)
+    assert not model.notes  # shared answers were the plain ones
 
 
 def test_weights_alone_are_not_passed_off_as_the_unlearned_model(tmp_path):

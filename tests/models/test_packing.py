@@ -66,8 +66,10 @@ def test_without_a_picture_the_trunk_is_what_all_units_share():
     rows = [request(([1, 2, number], [9]), example=text) for number in (3, 4)]
     assert pack(rows).trunk == []
     assert pack(rows).trees[0].tokens == [1, 2, 3, 4]
-    assert pack(rows, shared=1).trunk == [1]
-    assert pack(rows, shared=1).trees[0].tokens == [2, 3, 4]
+    assert pack(rows, [1]).trunk == [1]
+    assert pack(rows, [1]).trees[0].tokens == [2, 3, 4]
+    with pytest.raises(ValueError, match="does not begin"):
+        pack(rows, [1, 2, 3])
 
 
 def test_branches_beyond_the_width_make_another_tree(monkeypatch):

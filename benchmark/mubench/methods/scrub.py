@@ -7,7 +7,7 @@ from pydantic import Field
 from mubench.types import MethodInfo
 
 from .base import GradientConfig, GradientMethod
-from .tokens import kl_from_target
+from .tokens import kl, kl_from_target, target_log_dist, tokens
 
 
 class SCRUB(GradientMethod):
@@ -35,5 +35,6 @@ class SCRUB(GradientMethod):
         return -kl_from_target(model, batch).clamp(max=self.config.cap)
 
     def retain_loss(self, model, batch):
-        kl = kl_from_target(model, batch)
-        return self.config.alpha * kl + self.config.gamma * model.nll(batch)
+        wanted, now = target_log_dist(model, batch), model.log_dist(batch)
+        nll = -now.gather(1, tokens(batch)[:, None]).mean()
+        return self.config.alpha * kl(wanted, now) + self.config.gamma * nll

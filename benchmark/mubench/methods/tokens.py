@@ -29,11 +29,21 @@ def token_logp(model: TrainableModel, batch: Batch) -> Tensor:
 def kl_from_target(model: TrainableModel, batch: Batch) -> Tensor:
     """Mean over the rows of ``log_dist`` of KL(p_target || p): prompt and image positions do not
     enter; of a dual encoder the rows are those of both directions."""
+    wanted = target_log_dist(model, batch)
+    return kl(wanted, model.log_dist(batch))
+
+
+def target_log_dist(model: TrainableModel, batch: Batch) -> Tensor:
+    """``log_dist`` before unlearning, without gradients."""
     import torch
 
     with model.reference() as target, torch.no_grad():
-        wanted = target.log_dist(batch)
-    kl = torch.nn.functional.kl_div(
-        model.log_dist(batch), wanted, log_target=True, reduction="none"
-    )
-    return kl.sum(-1).mean()
+        return target.log_dist(batch)
+
+
+def kl(wanted: Tensor, found: Tensor) -> Tensor:
+    """Mean KL(wanted || found) in nats of [N, V] log-probabilities."""
+    import torch
+
+    each = torch.nn.functional.kl_div(found, wanted, log_target=True, reduction="none")
+    return each.sum(-1).mean()

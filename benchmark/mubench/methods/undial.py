@@ -7,7 +7,7 @@ from pydantic import Field
 from mubench.types import MethodInfo
 
 from .base import GradientConfig, GradientMethod
-from .tokens import tokens
+from .tokens import target_log_dist, tokens
 
 
 class UNDIAL(GradientMethod):
@@ -31,8 +31,7 @@ class UNDIAL(GradientMethod):
     def forget_loss(self, model, batch):
         import torch
 
-        with model.reference() as target, torch.no_grad():
-            logits = target.log_dist(batch)  # logits up to a constant a position
+        logits = target_log_dist(model, batch)  # logits up to a constant a position
         truth = torch.nn.functional.one_hot(tokens(batch), logits.shape[1])
         wanted = (logits - self.config.beta * truth).softmax(-1)
         return -(wanted * model.log_dist(batch)).sum(-1).mean()

@@ -208,13 +208,19 @@ class Encoder:
         return row
 
     def shared(self, image: str | None) -> list[Atom]:
-        """What all prompts of a modality begin with: system text and solved examples."""
+        """What all prompts of a modality begin with: system text and solved examples. A space at
+        its end is left out: it may be one token with a question's first word."""
         one, other = (self.render(question, image) for question in ("?", "!"))
         row = self.atoms(self.tokenizer(one)["input_ids"], image)
         length = common((row, self.atoms(self.tokenizer(other)["input_ids"], image)))
         if image is not None:
             length = min(length, max(i for i, atom in enumerate(row) if atom == image))
+        while length and isinstance(row[length - 1], int) and self._blank(row[length - 1]):
+            length -= 1
         return row[:length]
+
+    def _blank(self, token: Any) -> bool:
+        return not self.tokenizer.decode([token]).strip()
 
     def expand(self, row: Sequence[Atom]) -> Row:
         """The sequence-shaped inputs of a row of atoms."""

@@ -111,17 +111,20 @@ class Unit:
     trees: list[Tree]
 
 
-def pack(requests: Sequence[Request], shared: int = 0) -> Unit:
-    """The unit of these requests. ``shared``: so many first atoms are common to all units, and
-    the trunk of those without a picture."""
+def pack(requests: Sequence[Request], shared: list[Atom] | None = None) -> Unit:
+    """The unit of these requests. ``shared``: what all units begin with, and the whole trunk of
+    those without a picture. ValueError if a prompt does not begin with it."""
+    shared = shared or []
     rows = [row for request in requests for row in _rows(request)]
+    if any(row[: len(shared)] != shared for row in rows):
+        raise ValueError("a prompt does not begin with what all are said to begin with")
     # One atom of every prompt stays with its branch: its output predicts the answer's first token.
     length = min(common(rows), min(map(len, rows)) - 1)
     last = max((place for place, atom in enumerate(rows[0]) if isinstance(atom, str)), default=-1)
     if length <= last:
         raise ValueError("the requests of a unit do not show the same pictures")
     if requests[0].example.image is None:
-        length = shared
+        length = len(shared)
     trees = [Tree()]
     for number, request in enumerate(requests):
         if len(trees[-1].tokens) + _width(request, length) > WIDTH and trees[-1].tokens:

@@ -76,7 +76,7 @@ class Reader:
 
     def unit(self, unit: Sequence[Example]) -> Unit:
         shared = self.preamble(unit[0].image)
-        return pack([self._request(example) for example in unit], len(shared))
+        return pack([self._request(example) for example in unit], shared)
 
     def _request(self, example: Example) -> Request:
         pairs = [self.encoder.answered(example, text) for text in example.candidates]

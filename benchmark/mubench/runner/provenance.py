@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def provenance() -> dict[str, Any]:
     """Package, environment, hardware and command of this process."""
     import torch
 
-    freeze = sorted({f"{d.name}=={d.version}" for d in distributions() if d.name})
+    freeze = _installed()
     found = dict(line.lower().split("==", 1) for line in freeze)
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
@@ -63,6 +64,12 @@ def provenance() -> dict[str, Any]:
         },
         "command": shlex.join(["mubench", *sys.argv[1:]]),
     }
+
+
+@cache
+def _installed() -> list[str]:
+    """Every installed distribution with its version; reading them takes half a second."""
+    return sorted({f"{one.name}=={one.version}" for one in distributions() if one.name})
 
 
 def _commit() -> dict[str, Any]:
