@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,15 @@ def write_answers(
         for example, line in zip(examples, lines, strict=True):
             scores = json.loads(line)
             scores.pop("id")
-            response = asdict(responses[example.id])
+            response = _values(responses[example.id])
             response.pop("example_id")
-            row = {"example": asdict(example), "response": response, "scores": scores}
+            row = {"example": _values(example), "response": response, "scores": scores}
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _values(record: Example | Response) -> dict[str, Any]:
+    """By field; ``asdict`` would copy every token as well, for three models' answers."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def read_rows(folder: Path, role: str) -> list[dict[str, Any]]:
