@@ -7,7 +7,7 @@ from pydantic import Field
 from mubench.types import MethodInfo
 
 from .base import GradientConfig, GradientMethod
-from .tokens import kl, kl_from_target, target_log_dist, tokens
+from .tokens import kl, kl_from_target, of_tokens, target_log_dist
 
 
 class SCRUB(GradientMethod):
@@ -36,5 +36,5 @@ class SCRUB(GradientMethod):
 
     def retain_loss(self, model, batch):
         wanted, now = target_log_dist(model, batch), model.log_dist(batch)
-        nll = -now.gather(1, tokens(batch)[:, None]).mean()
+        nll = -of_tokens(now, batch).mean()
         return self.config.alpha * kl(wanted, now) + self.config.gamma * nll

@@ -23,7 +23,12 @@ def places(batch: Batch) -> Tensor:
 
 def token_logp(model: TrainableModel, batch: Batch) -> Tensor:
     """[N] log-probability of every answer token."""
-    return model.log_dist(batch).gather(1, tokens(batch)[:, None]).squeeze(1)
+    return of_tokens(model.log_dist(batch), batch)
+
+
+def of_tokens(log_dist: Tensor, batch: Batch) -> Tensor:
+    """[N] what [N, V] log-probabilities say of the answer tokens."""
+    return log_dist.gather(1, tokens(batch)[:, None]).squeeze(1)
 
 
 def kl_from_target(model: TrainableModel, batch: Batch) -> Tensor:
