@@ -98,7 +98,7 @@ def test_dpo_prefers_the_other_answer(beta):
     (batch,) = [method.forget_batch(model, forget(), DATA, np.random.default_rng(0))]
     loss = method.terms(model, batch, model.encode(retain()))
     torch.stack(list(loss.values())).sum().backward()
-    won = {q: method._preferred[f"{q}/text"][0].answer for q in FORGET}
+    won = {q: next(method._next[f"{q}/text"]).answer for q in FORGET}
     assert set(won.values()) <= set(DATA.refusals)
 
     def ratio(answers):
@@ -131,15 +131,26 @@ def test_dpo_starts_at_two_over_beta_log_two_whatever_is_preferred(cls):
 
 def test_the_reference_of_a_preference_is_cached_for_every_answer_it_may_ask():
     model = Toy()
-    method = made(AltPO)
+    method = made(AltPO, epochs=3)
     method.prepare(model, DATA, Context(seed=0))
     moved(model, 2)
-    seen = set()
-    for seed in range(20):
-        batch = method.forget_batch(model, forget(), DATA, np.random.default_rng(seed))
+    epochs = []
+    for _ in range(3):
+        batch = method.forget_batch(model, forget(), DATA, np.random.default_rng(0))
         method.reference_logp(batch)  # KeyError if one were missing
-        seen |= set(model.encoded[-1][1]) | {e.answer for e in model.encoded[-1][0]}
-    assert seen == {"03", "4", "12", "301"}
+        epochs.append([example.answer for example in model.encoded[-1][0]])
+    preferred = [answers[: len(FORGET)] for answers in epochs]
+    assert preferred[0] != preferred[1], "they come in turn"
+    assert {answer for answers in preferred for answer in answers} == {"03", "4", "12", "301"}
+
+
+def test_no_more_alternates_are_asked_than_epochs_show():
+    asked = {}
+    for epochs in (1, 1.5, 4):
+        method = made(AltPO, epochs=epochs, alternates=2)
+        found = method.preferred(DATA, Context(seed=0))
+        asked[epochs] = {len(some) for some in found.values()}
+    assert asked == {1: {1}, 1.5: {2}, 4: {2}}
 
 
 def test_alternates_are_the_same_fact_of_others_and_never_the_truth():
@@ -388,8 +399,7 @@ def test_order_and_padding_do_not_matter(cls):
         ]
 
     first, second = values()
-    if cls is not AltPO:  # which alternate comes is drawn anew for every place in the batch
-        assert first[0] == pytest.approx(first[1], rel=1e-6)
+    assert first[0] == pytest.approx(first[1], rel=1e-6)
     assert second[0] == pytest.approx(second[1])
     everything = {**FORGET, **RETAIN}
     asked = {

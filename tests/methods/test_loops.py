@@ -66,6 +66,37 @@ def test_similar_lengths_share_a_batch():
     assert np.mean(spreads) < np.ptp([len(one.question) for one in made]) / 2
 
 
+def test_partners_are_of_the_batch_s_modality_as_many_and_of_like_length():
+    made = [
+        replace(one, id=f"{number}/{modality}", question="q" * (1 + number), modality=modality)
+        for number, one in enumerate(examples() * 12)
+        for modality in ("image_text", "text")
+    ]
+    paired = loops.partners(made, 4, np.random.default_rng(0))
+    spreads: list[int] = []
+    seen: Counter[str] = Counter()
+    half = len(made) // 2
+    assert half % 4 == 0
+    for turn in range(2 * (half // 4)):  # an epoch of each modality
+        modality = ("image_text", "text")[turn % 2]
+        found = paired([one for one in made if one.modality == modality][:4])
+        assert len(found) == 4
+        assert {one.modality for one in found} == {modality}
+        spreads.append(np.ptp([len(one.question) for one in found]))
+        seen.update(one.id for one in found)
+    assert seen == Counter(one.id for one in made)
+    assert np.mean(spreads) < np.ptp([len(one.question) for one in made]) / 4
+    assert len(paired(made[:3:2])) == 2
+
+
+def test_partners_of_pairs_are_drawn_whatever_their_length():
+    pairs = [replace(examples()[0], task="pair", question="q" * n) for n in range(1, 40)]
+    paired = loops.partners(pairs, 8, np.random.default_rng(3))
+    rng = np.random.default_rng(3)
+    for _ in range(3):
+        assert paired(pairs[:5]) == [pairs[i] for i in rng.integers(39, size=5)]
+
+
 # -- training a line through points --------------------------------------------------------------
 
 

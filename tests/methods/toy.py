@@ -100,6 +100,9 @@ class Toy:
         self.hidden_asked = layer
         return self.model(batch.inputs["rows"])[row, column]
 
+    def nll_and_hidden(self, batch, layer):
+        return self.nll(batch), self.hidden(batch, layer)
+
     def depth(self):
         return 12
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from pydantic import Field
 
 from mubench.types import MethodInfo
@@ -15,7 +17,7 @@ class AltPO(Preference):
 
     The paper lets the model write the alternates. Here they are wrong options where an example
     carries options, and otherwise the same fact of other people: plausible by construction, never
-    the truth, and free.
+    the truth, and free. An epoch shows one of them: of more than there are epochs nothing is asked.
     """
 
     info = MethodInfo(
@@ -32,4 +34,5 @@ class AltPO(Preference):
         alternates: int = Field(default=5, gt=0)
 
     def preferred(self, data, context):
-        return alternates(data, self.config.alternates, context.generator("alternates"))
+        count = min(self.config.alternates, ceil(self.config.epochs))
+        return alternates(data, count, context.generator("alternates"))

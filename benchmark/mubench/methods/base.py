@@ -232,7 +232,7 @@ class GradientMethod:
         forgets = loops.epochs(data.forget, config.batch_size, context.generator("forget"))
         retains = loops.epochs(data.retain, config.batch_size, context.generator("retain epochs"))
         rng = context.generator("retain")
-        partners = loops.partners(data.retain, rng)
+        partners = loops.partners(data.retain, config.batch_size, rng)
 
         def loss(step: int) -> dict[str, Tensor]:
             if phases[step] == "retain":

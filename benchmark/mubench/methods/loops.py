@@ -174,17 +174,20 @@ def epochs(
 
 
 def partners(
-    retain: Sequence[Example], rng: np.random.Generator
+    retain: Sequence[Example], size: int, rng: np.random.Generator
 ) -> Callable[[Sequence[Example]], list[Example]]:
-    """For a batch, as many random retain examples of its modality (open-unlearning's anchoring on
-    forget)."""
+    """For a batch of up to ``size``, as many random retain examples of its modality
+    (open-unlearning's anchoring on forget), or what an epoch over them has left."""
     pools: dict[str, list[Example]] = {}
     for example in retain:
         pools.setdefault(example.modality, []).append(example)
+    sources = {modality: epochs(pool, size, rng) for modality, pool in pools.items()}
 
     def paired(batch: Sequence[Example]) -> list[Example]:
         pool = pools[batch[0].modality]
-        return [pool[index] for index in rng.integers(len(pool), size=len(batch))]
+        if pool[0].task == "pair":  # a batch is what they are told apart from: by chance alone
+            return [pool[index] for index in rng.integers(len(pool), size=len(batch))]
+        return next(sources[batch[0].modality])[: len(batch)]
 
     return paired
 

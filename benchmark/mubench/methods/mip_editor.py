@@ -78,7 +78,8 @@ class MIPEditor:
         size = model.module(first.down).out_features
         direction = context.generator("direction").normal(size=size)
         direction /= (direction**2).sum() ** 0.5
-        partners = loops.partners(data.retain, context.generator("retain"))
+        rng = context.generator("retain")
+        partners = loops.partners(data.retain, config.batch_size, rng)
         source = loops.epochs(data.forget, config.batch_size, context.generator("forget"))
 
         def loss(_):
@@ -96,13 +97,14 @@ class MIPEditor:
         config = self.config
         with model.reference() as target, torch.no_grad():
             before_f, before_r = (target.hidden(one, config.layer) for one in (forget, retain))
-        now_f, now_r = (model.hidden(one, config.layer) for one in (forget, retain))
+        now_f = model.hidden(forget, config.layer)
+        nll, now_r = model.nll_and_hidden(retain, config.layer)
         norm = before_f.norm(dim=-1, keepdim=True)
         wanted = config.strength * norm * before_f.new_tensor(direction)
         return {
             "misdirection": (now_f - wanted).square().mean(),
             "retention": config.gamma * (now_r - before_r).square().mean(),
-            "retain": config.alpha * model.nll(retain),
+            "retain": config.alpha * nll,
         }
 
     def units(self, model, blocks, data, context) -> dict[str, list[int]]:

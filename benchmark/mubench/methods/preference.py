@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 class Preference(GradientMethod):
     """DPO's loss (arXiv:2305.18290, eq. 7) with the target as reference.
 
-    Subclasses give ``preferred``: a fixed choice of answers an example, so that the reference
-    needs one pass over them and no second model.
+    Subclasses give ``preferred``: a fixed choice of answers an example, which come in turn, so that
+    the reference needs one pass over them and no second model.
     """
 
     reference = "scalar"
@@ -36,9 +37,10 @@ class Preference(GradientMethod):
         raise NotImplementedError
 
     def prepare(self, model: TrainableModel, data: UnlearnData, context: Context) -> None:
-        self._preferred = self.preferred(data, context)
-        wanted = [example for many in self._preferred.values() for example in many]
+        preferred = self.preferred(data, context)
+        wanted = [example for many in preferred.values() for example in many]
         self.keep_reference(model, [*data.forget, *wanted])
+        self._next: dict[str, Iterator[Example]] = {id_: cycle(m) for id_, m in preferred.items()}
 
     def forget_batch(
         self,
@@ -48,8 +50,7 @@ class Preference(GradientMethod):
         rng: np.random.Generator,
     ) -> Batch:
         """Twice as many rows: the preferred answers, then the true ones."""
-        many = [self._preferred[example.id] for example in forget]
-        return model.encode([*(some[rng.integers(len(some))] for some in many), *forget])
+        return model.encode([*(next(self._next[example.id]) for example in forget), *forget])
 
     def forget_loss(self, model: TrainableModel, batch: Batch) -> Tensor:
         from torch.nn.functional import logsigmoid

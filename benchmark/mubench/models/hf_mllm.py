@@ -89,12 +89,15 @@ class HFVisionLanguageModel:
 
     def _answer_logits(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Float32 logits [N, V] that predict the N answer tokens, those tokens, and their rows."""
-        positions = (batch.labels != IGNORE).any(0).nonzero().squeeze(1)
-        keep = torch.arange(int(positions[0]) - 1, int(positions[-1]), device=self.device)
-        logits = self.model(**batch.inputs, logits_to_keep=keep).logits
-        targets = batch.labels[:, keep + 1]
-        row, column = (targets != IGNORE).nonzero(as_tuple=True)
-        return logits[row, column].float(), targets[row, column], row
+        row, column = (batch.labels != IGNORE).nonzero(as_tuple=True)
+        # The head reads only what is asked for: a vocabulary is wider than all that came before.
+        head = self.base.get_output_embeddings()
+        hook = head.register_forward_pre_hook(lambda _, args: (args[0][row, column - 1],))
+        try:
+            logits = self.model(**batch.inputs).logits
+        finally:
+            hook.remove()
+        return logits.float(), batch.labels[row, column], row
 
     def _token_logp(self, batch: Batch) -> tuple[Tensor, Tensor]:
         logits, targets, row = self._answer_logits(batch)
@@ -132,20 +135,38 @@ class HFVisionLanguageModel:
         """[N, d] float32: what a language layer puts out at the N positions that predict an
         answer token. Later layers do not run. UsageError if there is no such layer."""
         holder, layers = self._layers()
+        with self._watched(layer) as seen:
+            holder.layers = layers[: layer + 1]
+            try:
+                self.model(**batch.inputs, logits_to_keep=1)
+            finally:
+                holder.layers = layers
+        return _predicting(batch, seen[0])
+
+    def nll_and_hidden(self, batch: Batch, layer: int) -> tuple[Tensor, Tensor]:
+        """``nll`` and ``hidden``, from one pass through all layers."""
+        with self._watched(layer) as seen:
+            nll = self.nll(batch)
+        return nll, _predicting(batch, seen[0])
+
+    @contextmanager
+    def _watched(self, layer: int) -> Iterator[list[Tensor]]:
+        """While open, what a language layer puts out is appended to the list, [B, T, d]."""
+        layers = self._layers()[1]
         if layer >= len(layers):
             raise UsageError(
                 f"there is no layer {layer}: the model has layers 0 to {len(layers) - 1}"
             )
-        seen: list[Any] = []
-        hook = layers[layer].register_forward_hook(lambda *given: seen.append(given[2]))
-        holder.layers = layers[: layer + 1]
+        seen: list[Tensor] = []
+
+        def append(_: Any, __: Any, output: Any) -> None:
+            seen.append(output[0] if isinstance(output, tuple) else output)
+
+        hook = layers[layer].register_forward_hook(append)
         try:
-            self.model(**batch.inputs, logits_to_keep=1)
+            yield seen
         finally:
-            holder.layers = layers
             hook.remove()
-        output: Tensor = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
-        return output[:, :-1][batch.labels[:, 1:] != IGNORE].float()
 
     # -- training ---------------------------------------------------------------------------
 
@@ -421,6 +442,11 @@ class HFVisionLanguageModel:
         if self.changes.behaviour is not None:
             digest.update(self.changes.behaviour.digest().encode())
         return digest.hexdigest()
+
+
+def _predicting(batch: Batch, output: Tensor) -> Tensor:
+    """[N, d] float32: of a layer's output [B, T, d], what predicts an answer token."""
+    return output[:, :-1][batch.labels[:, 1:] != IGNORE].float()
 
 
 def _ends(model: Any, tokenizer: Any) -> list[int]:

@@ -166,6 +166,7 @@ class TrainableModel(Protocol):
     def nll(self, batch: Batch) -> Tensor: ...  # scalar: mean over all answer tokens
     def log_dist(self, batch: Batch) -> Tensor: ...  # [answer tokens, vocabulary]
     def hidden(self, batch: Batch, layer: int) -> Tensor: ...  # [answer tokens, width]
+    def nll_and_hidden(self, batch: Batch, layer: int) -> tuple[Tensor, Tensor]: ...  # of one pass
     def depth(self) -> int: ...  # layers of the language model
     def reference(self) -> AbstractContextManager[TrainableModel]: ...
     def train_scope(
