@@ -207,7 +207,7 @@ def test_what_the_engine_noted_stands_with_its_stage_in_words():
 def test_verdict_quotes_the_cells():
     first, image, text, retain = verdict(record())
     assert first == (
-        "On the forget people, manu has a choice accuracy of 0.41 on image+text questions (gold "
+        "On the forget set, manu has a choice accuracy of 0.41 on image+text questions (gold "
         "0.25, target 0.98) and 0.72 on text-only questions (gold 0.25, target 0.98)."
     )
     assert image.startswith(

@@ -97,7 +97,7 @@ def _clause(cell: Cell) -> str:
 def verdict(record: RunRecord) -> list[str]:
     """The outcome in plain English: first the sentence that matters most, then its reading.
 
-    Quotes the first headline task of the forget and of the retain people.
+    Quotes the first headline task of the forget and of the retain set.
     """
     method = view.line(view.identity(record).method, 40)
     forget, retain = (
@@ -105,13 +105,13 @@ def verdict(record: RunRecord) -> list[str]:
         for name in ("forget", "retain")
     )
     sentences = []
-    for people, cells in (("forget", forget), ("retain", retain)):
+    for set_, cells in (("forget", forget), ("retain", retain)):
         if cells:
             what = f"{view.line(cells[0].task)} {view.line(cells[0].metric)}"
             clauses = " and ".join(_clause(cell) for cell in cells)
-            sentences.append(f"On the {people} people, {method} has a {what} of {clauses}.")
+            sentences.append(f"On the {set_} set, {method} has a {what} of {clauses}.")
         else:
-            sentences.append(f"On the {people} people, no headline metric was measured.")
+            sentences.append(f"On the {set_} set, no headline metric was measured.")
     return [sentences[0], *[_reading(cell) for cell in forget], sentences[1]]
 
 

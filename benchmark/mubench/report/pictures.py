@@ -27,7 +27,7 @@ _MARKERS = {"target": "s", "gold": "D", "method": "o"}
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One model: what it knows about the forget people (x) and about those to keep (y)."""
+    """One model: what it knows of the forget set (x) and of what to keep (y)."""
 
     forget: Value
     retain: Value
@@ -128,8 +128,8 @@ def _fill(axes: Any, panel: Panel) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.set_xlabel("still known about forget people")
-    axes.set_ylabel("still known about retain people")
+    axes.set_xlabel("still known of the forget set")
+    axes.set_ylabel("still known of the retain set")
     numbers = [
         number
         for point in panel.points.values()

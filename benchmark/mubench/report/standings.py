@@ -13,7 +13,7 @@ from mubench.metrics.ranking import KEPT, Standing
 from mubench.report import view
 
 LEGEND = (
-    "distance: mean |gap| to gold over the headline cells of the forget people (0 like gold, 1 "
+    "distance: mean |gap| to gold over the headline cells of the forget set (0 like gold, 1 "
     "like the target), with 95 % interval; rank [interval] by paired bootstrap over people and "
     "seeds; = not told from the first; * no other is better in distance, utility and time at once."
 )

@@ -142,7 +142,7 @@ def _rate(rate: view.Rate | None) -> Text:
 
 
 def _verdicts(record: RunRecord) -> Table:
-    """Equivalence to gold of every headline cell about the forget people."""
+    """Equivalence to gold of every headline cell of the forget set."""
     golds = view.gold_count(record)
     against = f"{golds} gold models" if golds > 1 else "one gold model"
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)

@@ -102,7 +102,7 @@ class Row:
 
 def missing(record: RunRecord) -> list[NotApplicable]:
     """What has no number among the headlines, and why: as the run says, and metrics that are
-    headline numbers elsewhere and were not admitted about the forget people."""
+    headline numbers elsewhere and were not admitted about the forget set."""
     known = {(cell.task, cell.metric) for cell in record.cells if cell.headline}
     left: dict[str, dict[str, None]] = {}
     for cell in record.cells:
@@ -167,13 +167,13 @@ def metric_words(record: RunRecord) -> str:
 #: What each label says, in one sentence.
 LABELS = {
     "matched": "No difference to a retrained model was found, and what should stay has stayed.",
-    "under-forgot": "The model still knows more about the forget people than a retrained one.",
-    "over-forgot": "It scores lower on the forget people than a model that never saw them.",
+    "under-forgot": "The model still knows more of the forget set than a retrained one.",
+    "over-forgot": "It scores lower on the forget set than a model that never saw it.",
     "format damage": "It still knows, by its likelihoods, what it no longer manages to write.",
-    "refusal": "It refuses to answer about the forget people; gold answers and is wrong.",
-    "over-generalised": "People who should have stayed are lost along with the forget people.",
-    "collapsed": "The model is broken: low scores on the forget people say nothing.",
-    "not memorised": "The target never knew the forget people: there was nothing to forget.",
+    "refusal": "It refuses to answer about the forget set; gold answers and is wrong.",
+    "over-generalised": "What should have stayed is lost along with the forget set.",
+    "collapsed": "The model is broken: low scores on the forget set say nothing.",
+    "not memorised": "The target never knew the forget set: there was nothing to forget.",
 }
 
 

@@ -183,7 +183,7 @@
       head("rank", "Rank", { rowspan: 3, class: "rank", title: "Rank interval: nearest to gold first" }),
       head("method", "Method", { rowspan: 3, class: "who" }),
       head("model", "Model", { rowspan: 3, class: "model" }),
-      head("distance", "Distance to gold", { rowspan: 3, class: "number", title: "Mean distance to gold over the headline metrics of the forgotten people" }),
+      head("distance", "Distance to gold", { rowspan: 3, class: "number", title: "Mean distance to gold over the headline metrics of the forget set" }),
       head("kept", "Utility kept", { rowspan: 3, class: "number", title: "Mean over headline utility metrics of what is left of the target's" }));
     const middle = el("tr", {});
     const bottom = el("tr", {});
@@ -263,7 +263,7 @@
     return made;
   }
 
-  const REFERENCES = { target: "knows everybody: where unlearning starts", gold: "never saw the forgotten people: where it should end", guess: "the commonest answer about others" };
+  const REFERENCES = { target: "knows everything: where unlearning starts", gold: "never saw the forget set: where it should end", guess: "the commonest answer about others" };
 
   function references(columns) {
     const models = new Set(state.filters.model?.length ? state.filters.model : data.rows.map((row) => row.model));
