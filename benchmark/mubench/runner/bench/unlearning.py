@@ -27,10 +27,11 @@ from .subject import Side, build, questions
 NAMES = ("grad-diff", "npo")
 #: Smaller than in `bench eval`: what a step costs beside the model weighs more.
 SHAPE = {"image_size": 112, "text_layers": 6}
-#: Losses of the two loops may differ by this share of them, after as many updates.
+#: Loss terms of the two loops may differ by this share of them, after as many updates.
 TOLERANCE = 1e-4
 
 Pairs = list[tuple[Batch, Batch]]
+Terms = dict[str, float]  # of forget and of retain: their sum may be next to 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,10 @@ def _given(size: int) -> UnlearnData:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a loop did: seconds and loss of every step, and the batches it saw."""
+    """What a loop did: seconds and loss terms of every step, and the batches it saw."""
 
     seconds: list[float]
-    losses: list[float]
+    losses: list[Terms]
     batches: Pairs
 
 
@@ -111,9 +112,8 @@ def ours(model: HFVisionLanguageModel, name: str, data: UnlearnData, steps: int)
     context = Context(seed=0, report=lambda *_: ends.append(time.perf_counter()))
     torch.manual_seed(0)
     Watched(config).unlearn(_copy(model), data, context)
-    losses = [sum(terms.values()) for terms in context.log["losses"]]
     seconds = [0.0, *(after - before for before, after in zip(ends, ends[1:], strict=False))]
-    return Run(seconds, losses, batches)
+    return Run(seconds, context.log["losses"], batches)
 
 
 def bare(model: HFVisionLanguageModel, name: str, batches: Pairs) -> Run:
@@ -141,12 +141,12 @@ def bare(model: HFVisionLanguageModel, name: str, batches: Pairs) -> Run:
             away = -torch.nn.functional.logsigmoid(-config.beta * ratio).mean() * 2 / config.beta
         else:
             away = -_mean(network, forget)
-        loss = away + _mean(network, retain)
-        loss.backward()
+        kept = _mean(network, retain)
+        (away + kept).backward()
         torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(loss.item())
+        losses.append({"forget": away.item(), "retain": kept.item()})
         seconds.append(time.perf_counter() - start)
     return Run(seconds, losses, batches)
 
@@ -167,9 +167,14 @@ def _copy(model: HFVisionLanguageModel) -> HFVisionLanguageModel:
     return HFVisionLanguageModel(copy.deepcopy(model.model), model.processor, model.encoder.images)
 
 
-def _compare(name: str, own: Sequence[float], other: Sequence[float]) -> float:
-    """Largest difference of a step's losses, as a share; RunError if it is too large."""
-    worst = max(abs(a - b) / abs(b) for a, b in zip(own, other, strict=True))
+def _compare(name: str, own: Sequence[Terms], other: Sequence[Terms]) -> float:
+    """Largest difference of a step's loss terms, as a share; RunError if it is too large."""
+    steps = zip(own, other, strict=True)
+    worst = max(
+        abs(mine[term] - wanted[term]) / abs(wanted[term])
+        for mine, wanted in steps
+        for term in wanted
+    )
     if not worst <= TOLERANCE:
         raise RunError(f"bench: {name} loses {worst:.1e} differently from the bare loop")
     return worst
