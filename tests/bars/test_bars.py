@@ -89,15 +89,19 @@ def test_target_and_gold_differ_on_every_headline_cell(none):
             assert cell.p_target_gold < 0.01, (set_, cell.modality, cell.metric)
 
 
-def unmoved() -> set[str]:
-    """Methods that no setting tried moves with retain kept: listed so in the committed table."""
+def movers() -> set[str]:
+    """Methods of which the committed table says, by its interval over seeds, that they close a
+    tenth of a forget gap: enough for one seed to show."""
     table = Path(__file__).parents[2] / "docs" / "sweep" / "table.json"
     return {
-        row["method"] for row in json.loads(table.read_text("utf-8"))["rows"] if not row["moved"]
+        row["method"]
+        for row in json.loads(table.read_text("utf-8"))["rows"]
+        for place, gap in row["gaps"].items()
+        if place.startswith("forget") and gap["high"] is not None and gap["high"] < 0.9
     }
 
 
-@pytest.mark.parametrize("method", [name for name in UNLEARNING if name not in unmoved()])
+@pytest.mark.parametrize("method", [name for name in UNLEARNING if name in movers()])
 def test_every_method_moves_forget_toward_gold(run, method):
     record = run(method)
     moved = [cell.gap.high < 1 for cell in cells(record, "forget") if cell.gap and cell.gap.high]
