@@ -13,6 +13,7 @@ import pytest
 from mubench.cli import main
 from mubench.config.resolve import presets
 from mubench.record import RunRecord
+from mubench.report import comparison
 
 pytestmark = pytest.mark.bars
 
@@ -89,20 +90,29 @@ def test_target_and_gold_differ_on_every_headline_cell(none):
             assert cell.p_target_gold < 0.01, (set_, cell.modality, cell.metric)
 
 
-def movers() -> set[str]:
-    """Methods of which the committed table says, by its interval over seeds, that they close a
-    tenth of a forget gap: enough for one seed to show."""
-    table = Path(__file__).parents[2] / "docs" / "sweep" / "table.json"
+SWEEP = Path(__file__).parents[2] / "docs" / "sweep"
+
+
+def closes(share: float) -> set[str]:
+    """Methods of which a committed table says, by its interval over seeds, that they close this
+    share of a forget gap."""
     return {
         row["method"]
+        for table in (SWEEP / "table.json", SWEEP / "five-seeds" / "table.json")
         for row in json.loads(table.read_text("utf-8"))["rows"]
         for place, gap in row["gaps"].items()
-        if place.startswith("forget") and gap["high"] is not None and gap["high"] < 0.9
+        if place.startswith("forget") and gap["high"] is not None and gap["high"] < 1 - share
     }
 
 
-@pytest.mark.parametrize("method", [name for name in UNLEARNING if name in movers()])
+@pytest.mark.parametrize("method", [name for name in UNLEARNING if name in closes(0)])
 def test_every_method_moves_forget_toward_gold(run, method):
+    """What closes a tenth shows it in some number by its interval; less than that one seed does
+    not resolve, but its mean shows it."""
     record = run(method)
-    moved = [cell.gap.high < 1 for cell in cells(record, "forget") if cell.gap and cell.gap.high]
-    assert any(moved), [(cell.modality, cell.metric, cell.gap) for cell in cells(record, "forget")]
+    found = cells(record, "forget")
+    moved = any(cell.gap.high < 1 for cell in found if cell.gap and cell.gap.high)
+    if method not in closes(0.1):
+        gaps = comparison.summary(record).gaps
+        moved = min(gap for (set_, _), gap in gaps.items() if set_ == "forget") < 1
+    assert moved, [(cell.modality, cell.metric, cell.gap) for cell in found]

@@ -55,8 +55,9 @@ LEFT = {
     "editing": "rows",
     "inference": "behaviour",
 }
-#: Where the defaults are for models of many layers.
-SHALLOW = {
+#: Where the defaults are for models of many layers, and sets of many people.
+SMALL = {
+    "salun": {"lr": 4e-2},  # wrong answers begin like true ones: small steps raise both
     "uld": {"layers": 1},
     "mip-editor": {"lr": 1e-2, "epochs": 4, "batch_size": 4, "layer": 1},
 }
@@ -76,7 +77,7 @@ def settings(name, scope):
     if is_gradient(name):
         common = {"lr": 1e-2, "epochs": 4, "batch_size": 4, "lora_r": 4, "lora_alpha": 8}
         common["scope"] = scope
-    return common | SHALLOW.get(name, {})
+    return common | SMALL.get(name, {})
 
 
 @cache
@@ -184,9 +185,8 @@ def test_the_log_is_finite_and_can_be_stored(name, family):
 def test_the_forget_people_are_forgotten_or_at_least_moved(name, family):
     before = logp(target(family), FORGET)
     after = logp(first_run(name, family).model, FORGET)
-    if kind(name) == "gradient":  # what retain answers share with forget ones may rise with them
-        gained = (logp(first_run(name, family).model, RETAIN) - logp(target(family), RETAIN)).mean()
-        assert (after - before).mean() < max(0, gained) - 0.5
+    if kind(name) == "gradient":
+        assert after.mean() < before.mean() - 0.5
     elif "likelihood" in CLASSES[name].info.capabilities:
         assert (after - before).abs().max() > 1e-3
     else:  # it acts on text alone

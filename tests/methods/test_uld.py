@@ -218,8 +218,8 @@ def test_likelihoods_are_those_of_the_combined_logits(family, modality):
     assistant = an_assistant(plain)
     chosen = of_modality(examples(), modality)
     batch = plain.encode(chosen)
-    target, tokens, row = plain._answer_logits(batch)
-    other, _, _ = assistant._answer_logits(batch)
+    target, tokens, row = plain.answer_logits(batch)
+    other, _, _ = assistant.answer_logits(batch)
     logp = difference(target, other, 0.75, 0.2).log_softmax(-1)
     wanted = torch.zeros(len(chosen)).index_add(0, row, logp.gather(1, tokens[:, None])[:, 0])
     assert (wanted - plain.logp(batch)).abs().min() > 1e-3
@@ -257,7 +257,7 @@ def test_generation_with_a_cache_equals_reading_everything_again(family, modalit
     model = with_assistant(family)
     chosen = of_modality(examples(("Anna Berg", "Bo Lindqvist")), modality)
     rows = [model.encoder.question(example) for example in chosen]
-    inputs = model._collate(rows, chosen, left=True)
+    inputs = model.collate(rows, chosen, left=True)
     made = model.model.generate(
         **inputs,
         max_new_tokens=5,
@@ -282,7 +282,7 @@ def test_a_cache_can_be_repeated_and_gone_on_with(family):
     """As an engine does that reads a prompt once for several candidates."""
     model = with_assistant(family)
     example = of_modality(examples(), "text")[0]
-    inputs = model._collate([model.encoder.question(example)], [example], left=True)
+    inputs = model.collate([model.encoder.question(example)], [example], left=True)
     cache = model.model(**inputs, use_cache=True).past_key_values
     cache.batch_repeat_interleave(2)
     new = torch.tensor([[55, 66, 77], [88, 99, 100]])
@@ -337,7 +337,7 @@ def test_the_assistant_reads_a_picture_once_as_well():
 def test_a_cache_that_the_assistant_never_saw_is_refused():
     example = of_modality(examples(), "text")[0]
     plain = tiny_llava()
-    inputs = plain._collate([plain.encoder.question(example)], [example], left=True)
+    inputs = plain.collate([plain.encoder.question(example)], [example], left=True)
     cache = plain.model(**inputs, use_cache=True).past_key_values
     with pytest.raises(RuntimeError, match="without the assistant"):
         with_assistant("llava").model(

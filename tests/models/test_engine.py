@@ -393,8 +393,8 @@ def test_two_models_combine_through_the_seam():
         answers = example.choices or (example.answer,)
         for place, text in enumerate(answers):
             batch = one.encode([example], [text])
-            logits, targets, _ = one._answer_logits(batch)
-            mixed = logits - 0.5 * other._answer_logits(batch)[0]
+            logits, targets, _ = one.answer_logits(batch)
+            mixed = logits - 0.5 * other.answer_logits(batch)[0]
             logp = -torch.nn.functional.cross_entropy(mixed, targets, reduction="sum")
             assert found[example.id].logprobs[place] == pytest.approx(logp.item(), abs=1e-3)
         if not example.choices:
@@ -406,7 +406,7 @@ def greedy(one, other, example, tokens):
     said = []
     while len(said) < tokens:
         full = {key: [*values, *said] for key, values in row.items()}
-        inputs = one._collate([full], [example], left=False)
+        inputs = one.collate([full], [example], left=False)
         logits = one.model(**inputs).logits[0, -1] - 0.5 * other.model(**inputs).logits[0, -1]
         said.append(int(logits.argmax()))
         if said[-1] in one.encoder.ends:

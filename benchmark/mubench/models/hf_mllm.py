@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mubench.errors import UsageError
-from mubench.types import Capability, Example, Response, Token
+from mubench.types import Capability, Example, Response
 
 from . import deltas, packing
 from .behaviours import digest_of
@@ -22,10 +22,10 @@ from .deltas import Changes, Rows, opened, scale_adapter
 from .encoding import IGNORE, Encoder, Picture, Row
 from .engine import Engine
 from .layouts import LAYOUTS, Layout
+from .plain import plain_answers
 from .protocols import Batch, Behaviour, DeltaKind, Images, Neurons, Scope, Units
 from .reading import Reader
 from .scorer import ModelScorer
-from .traces import traces
 
 
 class HFVisionLanguageModel:
@@ -71,14 +71,15 @@ class HFVisionLanguageModel:
         answers = [example.answer for example in examples] if answers is None else answers
         pairs = [self.encoder.row(e, answer) for e, answer in zip(examples, answers, strict=True)]
         rows, labels, keys = zip(*pairs, strict=True)
-        inputs = self._collate(rows, examples, left=False)
+        inputs = self.collate(rows, examples, left=False)
         width = inputs["input_ids"].shape[1]
         padded = [label + [IGNORE] * (width - len(label)) for label in labels]
         return Batch(inputs, torch.tensor(padded, device=self.device), keys)
 
-    def _collate(
+    def collate(
         self, rows: Sequence[Row], examples: Sequence[Example], *, left: bool
     ) -> dict[str, Tensor]:
+        """One batch of rows and their pictures, padded on one side, where the model is."""
         batch = self.encoder.collate(rows, [example.image for example in examples], left=left)
         return {
             key: value.to(self.device, self.model.dtype if value.is_floating_point() else None)
@@ -87,7 +88,7 @@ class HFVisionLanguageModel:
 
     # -- likelihood -------------------------------------------------------------------------
 
-    def _answer_logits(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def answer_logits(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Float32 logits [N, V] that predict the N answer tokens, those tokens, and their rows."""
         row, column = (batch.labels != IGNORE).nonzero(as_tuple=True)
         # The head reads only what is asked for: a vocabulary is wider than all that came before.
@@ -100,7 +101,7 @@ class HFVisionLanguageModel:
         return logits.float(), batch.labels[row, column], row
 
     def _token_logp(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        logits, targets, row = self._answer_logits(batch)
+        logits, targets, row = self.answer_logits(batch)
         return -torch.nn.functional.cross_entropy(logits, targets, reduction="none"), row
 
     def logp(self, batch: Batch) -> Tensor:
@@ -115,7 +116,7 @@ class HFVisionLanguageModel:
 
     def log_dist(self, batch: Batch) -> Tensor:
         """[N, V] log-probabilities at the N positions that predict an answer token."""
-        return self._answer_logits(batch)[0].log_softmax(-1)
+        return self.answer_logits(batch)[0].log_softmax(-1)
 
     # -- hidden states ----------------------------------------------------------------------
 
@@ -135,7 +136,7 @@ class HFVisionLanguageModel:
         """[N, d] float32: what a language layer puts out at the N positions that predict an
         answer token. Later layers do not run. UsageError if there is no such layer."""
         holder, layers = self._layers()
-        with self._watched(layer) as seen:
+        with _output_of(layers, layer) as seen:
             holder.layers = layers[: layer + 1]
             try:
                 self.model(**batch.inputs, logits_to_keep=1)
@@ -145,28 +146,9 @@ class HFVisionLanguageModel:
 
     def nll_and_hidden(self, batch: Batch, layer: int) -> tuple[Tensor, Tensor]:
         """``nll`` and ``hidden``, from one pass through all layers."""
-        with self._watched(layer) as seen:
+        with _output_of(self._layers()[1], layer) as seen:
             nll = self.nll(batch)
         return nll, _predicting(batch, seen[0])
-
-    @contextmanager
-    def _watched(self, layer: int) -> Iterator[list[Tensor]]:
-        """While open, what a language layer puts out is appended to the list, [B, T, d]."""
-        layers = self._layers()[1]
-        if layer >= len(layers):
-            raise UsageError(
-                f"there is no layer {layer}: the model has layers 0 to {len(layers) - 1}"
-            )
-        seen: list[Tensor] = []
-
-        def append(_: Any, __: Any, output: Any) -> None:
-            seen.append(output[0] if isinstance(output, tuple) else output)
-
-        hook = layers[layer].register_forward_hook(append)
-        try:
-            yield seen
-        finally:
-            hook.remove()
 
     # -- training ---------------------------------------------------------------------------
 
@@ -361,55 +343,9 @@ class HFVisionLanguageModel:
         found: Tensor = core.get_rope_index(**given)[0][:, 0]
         return found
 
-    @torch.inference_mode()
     def plain(self, examples: Sequence[Example], max_new_tokens: int) -> list[Response]:
         """One batch, choices or free answers of one modality, with nothing shared."""
-        texts: list[tuple[str | None, bool | None]] = [(None, None)] * len(examples)
-        if not examples[0].choices:
-            texts = list(self._generate(examples, max_new_tokens))
-        return [
-            Response(example.id, "ok", logprobs, lengths, text, finished, tokens=tokens)
-            for example, (logprobs, lengths, tokens), (text, finished) in zip(
-                examples, self._likelihoods(examples), texts, strict=True
-            )
-        ]
-
-    def _likelihoods(
-        self, batch: Sequence[Example]
-    ) -> Iterator[tuple[tuple[float, ...], tuple[int, ...], tuple[Token, ...]]]:
-        pairs = [(example, text) for example in batch for text in example.candidates]
-        encoded = self.encode([example for example, _ in pairs], [text for _, text in pairs])
-        logits, targets, row = self._answer_logits(encoded)
-        places: list[list[int]] = [[] for _ in pairs]
-        for place, owner in enumerate(row.tolist()):
-            places[owner].append(place)
-        logp = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-        start = 0
-        for example in batch:
-            own = places[start : start + len(example.candidates)]
-            start += len(own)
-            true = [] if example.choices else own[0]
-            yield (
-                tuple(float(logp[at].sum()) for at in own),
-                tuple(map(len, own)),
-                tuple(traces(logits, true, targets[true].tolist())),
-            )
-
-    def _generate(
-        self, batch: Sequence[Example], max_new_tokens: int
-    ) -> Iterator[tuple[str, bool]]:
-        rows = [self.encoder.question(example) for example in batch]
-        inputs = self._collate(rows, batch, left=True)
-        output = self.model.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            repetition_penalty=1.0,  # some checkpoints set one: greedy means the likeliest token
-            pad_token_id=self.tokenizer.pad_token_id,
-        )
-        for row in output[:, inputs["input_ids"].shape[1] :].tolist():
-            yield self.encoder.text(row)
+        return plain_answers(self, examples, max_new_tokens)
 
     # -- storage ----------------------------------------------------------------------------
 
@@ -442,6 +378,23 @@ class HFVisionLanguageModel:
         if self.changes.behaviour is not None:
             digest.update(self.changes.behaviour.digest().encode())
         return digest.hexdigest()
+
+
+@contextmanager
+def _output_of(layers: torch.nn.ModuleList, layer: int) -> Iterator[list[Tensor]]:
+    """While open, what a language layer puts out is appended to the list, [B, T, d]."""
+    if layer >= len(layers):
+        raise UsageError(f"there is no layer {layer}: the model has layers 0 to {len(layers) - 1}")
+    seen: list[Tensor] = []
+
+    def append(_: Any, __: Any, output: Any) -> None:
+        seen.append(output[0] if isinstance(output, tuple) else output)
+
+    hook = layers[layer].register_forward_hook(append)
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 def _predicting(batch: Batch, output: Tensor) -> Tensor:
